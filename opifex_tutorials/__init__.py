@@ -1,0 +1,1 @@
+"""Opifex Tutorials: neural solvers of partial differential equations, verified."""
