@@ -1,0 +1,35 @@
+"""A progress bar for those who watch, silence for everyone else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm.auto import tqdm
+
+T = TypeVar("T")
+
+
+def progress(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield the items of ``iterable``, with a bar on standard error if a person watches.
+
+    A person watches a terminal or a notebook, but neither a build, nor a pipe, nor a worker
+    process. ``total`` is the number of items, needed only where ``len(iterable)`` does not exist.
+    """
+    yield from tqdm(iterable, desc=description, total=total, disable=not _watched())
+
+
+def _watched() -> bool:
+    if os.environ.get("OPIFEX_LEDGER") or multiprocessing.parent_process() is not None:
+        return False
+    return in_notebook() or sys.stderr.isatty()
+
+
+def in_notebook() -> bool:
+    """Whether this code runs in a Jupyter kernel (and not in a script or a terminal)."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)
