@@ -1,0 +1,355 @@
+"""Build the book: execute the notebooks that changed, render the pages, refuse every warning.
+
+``make`` calls this file; ``python tools/book.py --help`` lists its commands. Each notebook runs
+once per change of its code, of the package or of the pins; tests and book share that run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
+EXECUTED = BUILD / "executed"
+LEDGER = BUILD / "ledger"
+SOURCE = BUILD / "source"
+HTML = BUILD / "html"
+REPORTS = BUILD / "reports"
+
+#: A stuck cell must not hold up a build for ever; no cell comes near this many seconds.
+CELL_TIMEOUT = 1200
+
+Notebook = dict[str, Any]
+
+
+class BuildError(Exception):
+    """The build cannot go on; the message says why and what to do."""
+
+
+# --- pairs: NAME.py is the source, NAME.ipynb its copy without outputs ---
+
+
+def notebooks() -> list[Path]:
+    """All chapters, as paths of their ``.ipynb``, sorted by name."""
+    return sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def pairs() -> None:
+    """Rewrite every ``.ipynb`` from its ``.py``, keeping the ids of cells that are still there."""
+    sources = sorted((ROOT / "notebooks").glob("*.py"))
+    if sources:
+        _jupytext(sources, ROOT)
+
+
+def check_pairs() -> None:
+    """Fail unless every chapter has both files, they agree, and no output is stored."""
+    faults = list(_pair_faults())
+    if faults:
+        raise BuildError("\n".join([*faults, "To write every .ipynb from its .py: make pairs"]))
+    print(f"{len(notebooks())} pairs agree")
+
+
+def _pair_faults() -> Iterator[str]:
+    folder = ROOT / "notebooks"
+    sources = {path.stem for path in folder.glob("*.py")}
+    copies = {path.stem for path in notebooks()}
+    yield from (f"notebooks/{name}.py has no .ipynb" for name in sorted(sources - copies))
+    yield from (f"notebooks/{name}.ipynb has no .py" for name in sorted(copies - sources))
+    both = sorted(sources & copies)
+    for name in both:
+        code = [c for c in _load(folder / f"{name}.ipynb")["cells"] if c["cell_type"] == "code"]
+        if any(cell["outputs"] or cell["execution_count"] is not None for cell in code):
+            yield f"notebooks/{name}.ipynb stores outputs or execution counts"
+    if not both:
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = Path(scratch)
+        shutil.copy(ROOT / "pyproject.toml", fresh)  # Jupytext reads its settings there
+        for name in both:
+            shutil.copy(folder / f"{name}.py", fresh)
+            shutil.copy(folder / f"{name}.ipynb", fresh)
+        _jupytext([fresh / f"{name}.py" for name in both], fresh)
+        for name in both:
+            if _essence(_load(folder / f"{name}.ipynb")) != _essence(
+                _load(fresh / f"{name}.ipynb")
+            ):
+                yield f"notebooks/{name}.ipynb differs from notebooks/{name}.py"
+
+
+def _essence(notebook: Notebook) -> list[Any]:
+    cells = [(c["cell_type"], "".join(c["source"]), c["metadata"]) for c in notebook["cells"]]
+    return [notebook["metadata"], cells]
+
+
+def _jupytext(sources: list[Path], folder: Path) -> None:
+    command = [sys.executable, "-m", "jupytext", "-q", "--to", "ipynb", "--update"]
+    subprocess.run([*command, *map(str, sources)], cwd=folder, check=True)
+
+
+# --- execution: each notebook once per change ---
+
+
+def execute() -> None:
+    """Run the notebooks that changed, one at a time.
+
+    One at a time on purpose: a chapter runs its seeds side by side on all cores and reports what
+    that cost. Raises BuildError if a notebook failed, after all of them had their turn.
+    """
+    digests = {path.stem: digest(path) for path in notebooks()}
+    stale = [name for name in digests if digests[name] != _digest_on_file(name)]
+    _remove_all_but(digests.keys() - stale)
+    passed = 0
+    for name in stale:
+        if _nbmake(name):
+            (EXECUTED / f"{name}.digest").write_text(digests[name], encoding="utf-8")
+            passed += 1
+    if passed != len(stale):
+        raise BuildError(f"{passed} of {len(stale)} notebooks passed: see the traceback above")
+    print(f"Notebooks: {passed} executed, {len(digests) - passed} unchanged", flush=True)
+
+
+def digest(path: Path) -> str:
+    """Digest of all that can change what a notebook computes: its code, the package, the pins."""
+    code = [c["source"] for c in _load(path)["cells"] if c["cell_type"] == "code"]
+    inputs = [*(ROOT / "opifex_tutorials").rglob("*.py"), ROOT / "pyproject.toml"]
+    return _digest_files([*inputs, ROOT / "constraints.txt"], json.dumps([sys.version, code]))
+
+
+def _nbmake(name: str) -> bool:
+    """Execute one notebook under nbmake, alone in an empty folder; return whether it passed."""
+    print(f"Notebooks: executing {name}", flush=True)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    report = REPORTS / f"notebook_{name}.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", "--nbmake", "--overwrite"]
+    command += ["--nbmake-kernel=python3", f"--nbmake-timeout={CELL_TIMEOUT}"]
+    command += ["-p", "no:cacheprovider", f"--junitxml={report}"]
+    # A folder outside _build: there nbmake collects nothing, and says nothing about it.
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", scratch))
+        # The settings in pyproject.toml are for the unit tests.
+        command += ["-c", os.devnull, f"--rootdir={scratch}", str(copy)]
+        subprocess.run(command, cwd=scratch, env=_environment(), check=False)
+        cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
+        if len(cases) != 1:
+            raise BuildError(f"nbmake was to run one notebook, {name}, but ran {len(cases)}")
+        shutil.copy(copy, EXECUTED)
+    passed = len(cases[0]) == 0  # a failed, broken or skipped case has a child element
+    if passed:
+        _check_closed(name)
+    return passed
+
+
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "OPIFEX_LEDGER": str(LEDGER), "PYTHONPATH": path, "MPLBACKEND": "agg"}
+
+
+def _check_closed(name: str) -> None:
+    page = LEDGER / f"{name}.json"
+    if not page.exists() or not _load(page)["closed"]:
+        raise BuildError(f'the last cell of notebooks/{name}.py must call close_chapter("{name}")')
+
+
+def _digest_on_file(name: str) -> str | None:
+    file = EXECUTED / f"{name}.digest"
+    return file.read_text(encoding="utf-8") if file.exists() else None
+
+
+def _remove_all_but(fresh: set[str]) -> None:
+    """Forget the executions and ledger pages that are stale or whose chapter is gone."""
+    for folder in (EXECUTED, LEDGER):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            if path.name.partition(".")[0] not in fresh:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+# --- rendering: a clean tree, and every warning is an error ---
+
+
+def book() -> None:
+    """Execute what changed, then render the book into ``_build/html`` unless nothing changed."""
+    started = time.time()
+    check_pairs()
+    execute()
+    stamp = BUILD / "rendered.digest"
+    inputs = render_digest()
+    if (
+        stamp.exists()
+        and stamp.read_text(encoding="utf-8") == inputs
+        and (HTML / "index.html").exists()
+    ):
+        print("Book: nothing has changed since the last build")
+    else:
+        stamp.unlink(missing_ok=True)
+        stage()
+        render()
+        (HTML / "ledger.json").write_text(json.dumps(ledger(), indent=1) + "\n", encoding="utf-8")
+        stamp.write_text(inputs, encoding="utf-8")
+    print(f"Book: ready after {time.time() - started:.0f} s. Open {HTML / 'index.html'}")
+
+
+def render_digest() -> str:
+    """Digest of all that can change a page."""
+    roots = ["_config.yml", "_toc.yml", "pyproject.toml", "constraints.txt", "book", "tools"]
+    roots += ["notebooks", "opifex_tutorials", "_build/executed", "_build/ledger"]
+    files = [path for root in roots for path in _files(ROOT / root)]
+    return _digest_files(files, sys.version)
+
+
+def stage() -> None:
+    """Lay out the book's sources anew in ``_build/source``, generated pages included."""
+    for folder in (SOURCE, HTML, BUILD / ".doctrees"):
+        shutil.rmtree(folder, ignore_errors=True)
+    SOURCE.mkdir(parents=True)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, SOURCE)
+    shutil.copytree(ROOT / "book", SOURCE / "book")
+    (SOURCE / "notebooks").mkdir()
+    generated = SOURCE / "book" / "_generated"
+    generated.mkdir()
+    for path in notebooks():
+        merged = _merge_outputs(_load(path), _load(EXECUTED / path.name), path.stem)
+        (SOURCE / "notebooks" / path.name).write_text(
+            json.dumps(merged, indent=1), encoding="utf-8"
+        )
+        for name, svg in _named_figures(merged):
+            (generated / f"{name}.html").write_text(svg, encoding="utf-8")
+    (generated / "results.md").write_text(results_page(ledger()), encoding="utf-8")
+    (generated / "api.md").write_text(api_page(), encoding="utf-8")
+
+
+def render() -> None:
+    """Render ``_build/source`` with Jupyter Book. Raises BuildError on any warning."""
+    jupyter_book = Path(sys.executable).parent / "jupyter-book"
+    # -n: a broken reference is a warning. -W: a warning is an error; hence always a clean tree,
+    # because a second run on the same tree would not repeat the warnings of the first.
+    command = [str(jupyter_book), "build", str(SOURCE), "--path-output", str(ROOT)]
+    command += ["-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run(command, cwd=ROOT, env=_environment(), check=False)
+    if done.returncode != 0:
+        raise BuildError("the book did not render cleanly: see the warnings above")
+
+
+def ledger() -> dict[str, Any]:
+    """Every chapter's page of the ledger, by chapter."""
+    return {path.stem: _load(path) for path in sorted(LEDGER.glob("*.json"))}
+
+
+def results_page(pages: dict[str, Any]) -> str:
+    """The ledger as Markdown: one table of results and one of versions for each chapter."""
+    lines: list[str] = []
+    for name, page in pages.items():
+        lines += [f"## {name}", "", f"From {{doc}}`../notebooks/{name}`.", ""]
+        lines += ["| result | value | bound | unit |", "|---|--:|--:|---|"]
+        for key, r in page["results"].items():
+            lines.append(f"| `{key}` | {r['value']:.3g} | {r['bound']} | {r['unit']} |")
+        versions = ", ".join(f"{package} {v}" for package, v in page["versions"].items())
+        lines += ["", f"Computed with Python {page['python']} on {page['system']}: {versions}.", ""]
+    return "\n".join(lines) + "\n"
+
+
+def api_page() -> str:
+    """One section for each module of the package, filled from its docstrings."""
+    lines: list[str] = []
+    for path in sorted((ROOT / "opifex_tutorials").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if parts[-1] != "__main__" and path.stat().st_size > 0:
+            lines += [f"## `{module}`", "", "```{eval-rst}", f".. automodule:: {module}"]
+            lines += ["   :members:", "```", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _merge_outputs(notebook: Notebook, executed: Notebook, name: str) -> Notebook:
+    """Put the outputs of the last execution under the present prose (same code, by its digest)."""
+    fresh = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    ran = [cell for cell in executed["cells"] if cell["cell_type"] == "code"]
+    for cell, done in zip(fresh, ran, strict=True):
+        if any(output["output_type"] == "error" for output in done["outputs"]):
+            raise BuildError(f"an output of notebooks/{name} is an exception")
+        cell["outputs"], cell["execution_count"] = done["outputs"], done["execution_count"]
+    return notebook
+
+
+def _named_figures(notebook: Notebook) -> Iterator[tuple[str, str]]:
+    """Name and SVG of each captioned figure, so that prose pages can show it too."""
+    for cell in notebook["cells"]:
+        name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
+        for output in cell.get("outputs", []) if name else []:
+            if "text/html" in output.get("data", {}):
+                yield name, "".join(output["data"]["text/html"])
+
+
+# --- small tools ---
+
+
+def summary() -> None:
+    """Print one closing line over the reports of all test runs of this ``make test``."""
+    suites = [
+        s for r in sorted(REPORTS.glob("*.xml")) for s in ElementTree.parse(r).iter("testsuite")
+    ]
+    count = {
+        key: sum(int(s.get(key, 0)) for s in suites)
+        for key in ("tests", "failures", "errors", "skipped")
+    }
+    failed = count["failures"] + count["errors"]
+    passed = count["tests"] - failed - count["skipped"]
+    print(f"{passed} passed, {failed} failed, {count['skipped']} skipped")
+
+
+def _load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+
+
+def _digest_files(files: Iterable[Path], extra: str) -> str:
+    total = hashlib.sha256(extra.encode())
+    for file in sorted(files):
+        total.update(
+            f"{file.relative_to(ROOT)}\0".encode() + hashlib.sha256(file.read_bytes()).digest()
+        )
+    return total.hexdigest()
+
+
+COMMANDS = {
+    "pairs": pairs,
+    "check": check_pairs,
+    "execute": execute,
+    "book": book,
+    "summary": summary,
+}
+
+
+def main() -> int:
+    """Run one command; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("command", choices=COMMANDS)
+    try:
+        COMMANDS[parser.parse_args().command]()
+    except BuildError as error:
+        print(f"\nBuild failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
