@@ -91,7 +91,7 @@ class Chapter:
             + "</tr>"
             for row in self.rows()
         )
-        caption = f"What the chapter {self.name} recorded"
+        caption = f"Recorded by the chapter {self.name}"
         return (
             f'<table class="ledger"><caption>{html.escape(caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

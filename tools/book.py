@@ -50,7 +50,7 @@ def pairs() -> None:
     """Rewrite every ``.ipynb`` from its ``.py``, keeping the ids of cells that are still there."""
     sources = sorted((ROOT / "notebooks").glob("*.py"))
     if sources:
-        _jupytext(sources, ROOT)
+        _jupytext(sources)
 
 
 def check_pairs() -> None:
@@ -80,7 +80,7 @@ def _pair_faults() -> Iterator[str]:
         for name in both:
             shutil.copy(folder / f"{name}.py", fresh)
             shutil.copy(folder / f"{name}.ipynb", fresh)
-        _jupytext([fresh / f"{name}.py" for name in both], fresh)
+        _jupytext([fresh / f"{name}.py" for name in both])
         for name in both:
             if _essence(_load(folder / f"{name}.ipynb")) != _essence(
                 _load(fresh / f"{name}.ipynb")
@@ -93,9 +93,11 @@ def _essence(notebook: Notebook) -> list[Any]:
     return [notebook["metadata"], cells]
 
 
-def _jupytext(sources: list[Path], folder: Path) -> None:
-    command = [sys.executable, "-m", "jupytext", "-q", "--to", "ipynb", "--update"]
-    subprocess.run([*command, *map(str, sources)], cwd=folder, check=True)
+def _jupytext(sources: list[Path]) -> None:
+    from jupytext.cli import jupytext  # takes a while to import
+
+    if jupytext(["-q", "--to", "ipynb", "--update", *map(str, sources)]) != 0:
+        raise BuildError("Jupytext failed: see above")
 
 
 # --- execution: each notebook once per change ---

@@ -1,0 +1,95 @@
+"""The shape of the package: what it imports, in which direction, and how large it is."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "opifex_tutorials"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: Data flows this way; a room imports only from rooms before it (and from itself).
+ROOMS = ["problems", "models", "losses", "training", "solvers", "verification", "results"]
+#: Rooms beside the flow. Anyone may use the first two; nobody but a chapter uses the third.
+LEAVES = {"progress": set(), "plotting": {"progress"}, "environment": {"models", "progress"}}
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def rooms_imported(source, module):
+    """Rooms that a module's source imports from, relative imports resolved."""
+    package = module.parent.relative_to(PACKAGE.parent).parts
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            base += [node.module] if node.module else []
+            names = [".".join([*base, alias.name]) for alias in node.names]
+        else:
+            continue
+        parts = [name.split(".") for name in names]
+        found |= {part[1] for part in parts if part[0] == PACKAGE.name and len(part) > 1}
+    return found
+
+
+def upward_imports(source, module):
+    own = room(module)
+    if own == "__init__":
+        return rooms_imported(source, module)
+    if own in LEAVES:
+        allowed = LEAVES[own]
+    else:
+        assert own in ROOMS, f"{own} is not a room of the house: see ROOMS"
+        allowed = {*ROOMS[: ROOMS.index(own)], "progress"}
+    return rooms_imported(source, module) - allowed - {own}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_never_point_upward(module):
+    assert not upward_imports(module.read_text(encoding="utf-8"), module)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from opifex_tutorials.solvers import pinn",
+        "from opifex_tutorials import solvers",
+        "import opifex_tutorials.solvers.pinn",
+        "from ..solvers import pinn",
+        "def f():\n    from opifex_tutorials.solvers import pinn",
+    ],
+)
+def test_an_upward_import_is_noticed(source):
+    assert upward_imports(source, PACKAGE / "losses" / "x.py") == {"solvers"}
+    assert not upward_imports(source, PACKAGE / "verification.py")
+
+
+@pytest.mark.parametrize("module", ["opifex_tutorials", "opifex_tutorials.results"])
+def test_import_loads_neither_framework(module):
+    code = f"import sys, {module}; print(*sorted({{'jax', 'torch'}} & sys.modules.keys()))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == []
+
+
+def test_a_framework_loads_only_where_it_is_needed():
+    code = (
+        "import sys, opifex_tutorials.plotting; print(sorted({'jax','torch'} & sys.modules.keys()))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_the_package_stays_readable_in_an_afternoon():
+    lines = {module: len(module.read_text(encoding="utf-8").splitlines()) for module in MODULES}
+    assert sum(lines.values()) <= 2500
+    assert {str(m) for m in MODULES if m.stat().st_size > 14_000} == set()

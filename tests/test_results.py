@@ -1,0 +1,164 @@
+import importlib
+import json
+import math
+
+import numpy as np
+import pytest
+
+from opifex_tutorials import results
+from opifex_tutorials.results import MissedBoundError, close_chapter, record
+
+
+@pytest.fixture(autouse=True)
+def empty_ledger(monkeypatch):
+    monkeypatch.delenv("OPIFEX_LEDGER", raising=False)
+    monkeypatch.setattr(results, "_chapters", {})
+
+
+@pytest.fixture
+def build(monkeypatch, tmp_path):
+    """A build in progress: returns the ledger's folder and what was glued."""
+    glued = {}
+    module = importlib.import_module("myst_nb")
+    monkeypatch.setattr(module, "glue", lambda key, value, display: glued.update({key: value}))
+    monkeypatch.setenv("OPIFEX_LEDGER", str(tmp_path / "ledger"))
+    return tmp_path / "ledger", glued
+
+
+@pytest.mark.parametrize("value", [1e-6, np.float64(1e-6), np.float32(1e-6), np.array(1e-6)])
+def test_returns_a_plain_float(value):
+    returned = record("chapter.error", value, at_most=1e-5, unit="relative L2")
+    assert type(returned) is float
+    assert returned == pytest.approx(1e-6)
+
+
+def test_bounds_are_inclusive():
+    assert record("chapter.a", 2, at_most=2, unit="seeds") == 2
+    assert record("chapter.b", 2, at_least=2, unit="seeds") == 2
+    assert record("chapter.c", 2, at_least=1.9, at_most=2.1, unit="order") == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "promise"),
+    [
+        (2e-5, {"at_most": 1e-5}, "≤ 1e-05"),
+        (1.7, {"at_least": 1.9}, "≥ 1.9"),
+        (2.2, {"at_least": 1.9, "at_most": 2.1}, "≤ 2.1 and ≥ 1.9"),
+    ],
+)
+def test_missed_bound_names_key_value_bound_and_unit(value, bounds, promise):
+    with pytest.raises(MissedBoundError) as caught:
+        record("chapter.error", value, **bounds, unit="relative L2")
+    assert str(caught.value) == f"chapter.error = {value:.6g} relative L2, promised {promise}"
+    assert isinstance(caught.value, AssertionError)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "many", None, 1j, [1.0, 2.0]])
+def test_non_finite_value_is_refused(value):
+    with pytest.raises(ValueError, match=r"value of chapter\.error must be a finite real number"):
+        record("chapter.error", value, at_most=1.0, unit="relative L2")
+
+
+@pytest.mark.parametrize("bound", [math.nan, math.inf, "small"])
+@pytest.mark.parametrize("side", ["at_most", "at_least"])
+def test_non_finite_bound_is_refused(side, bound):
+    with pytest.raises(ValueError, match=rf"{side} of chapter\.error must be a finite"):
+        record("chapter.error", 0.5, **{side: bound}, unit="relative L2")
+
+
+@pytest.mark.parametrize(
+    "key", ["", "error", "chapter.", ".error", "Chapter.error", "a.b.c", "a-b.c", "a.b c", 3, None]
+)
+def test_malformed_key_is_refused(key):
+    with pytest.raises(ValueError, match=r"key must be 'chapter\.name' in snake_case"):
+        record(key, 1.0, at_most=2.0, unit="relative L2")
+
+
+def test_missing_bound_is_refused():
+    with pytest.raises(ValueError, match="needs a bound"):
+        record("chapter.error", 1.0, unit="relative L2")
+
+
+def test_missing_unit_is_refused():
+    with pytest.raises(ValueError, match=r"unit of chapter\.error"):
+        record("chapter.error", 1.0, at_most=2.0, unit=" ")
+
+
+@pytest.mark.parametrize("unit", sorted(results.MACHINE_UNITS))
+def test_time_and_memory_are_reported_but_never_asserted(unit):
+    assert record("chapter.cost", 3.0, unit=unit) == 3.0
+    with pytest.raises(ValueError, match="without a bound"):
+        record("chapter.cost", 3.0, at_most=60.0, unit=unit)
+
+
+def test_outside_a_build_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record("chapter.error", 1e-6, at_most=1e-5, unit="relative L2")
+    record("chapter.error", 2e-6, at_most=1e-5, unit="relative L2")  # a cell run a second time
+    close_chapter("chapter")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_build_writes_and_glues(build):
+    folder, glued = build
+    record("chapter.error", np.float64(1e-6), at_most=1e-5, unit="relative L2")
+    page = json.loads((folder / "chapter.json").read_text(encoding="utf-8"))
+    assert page["results"]["chapter.error"] == {
+        "value": 1e-6,
+        "unit": "relative L2",
+        "at_most": 1e-5,
+        "at_least": None,
+        "bound": "≤ 1e-05",
+        "margin": "10×",
+    }
+    assert not page["closed"]
+    close_chapter("chapter")
+    page = json.loads((folder / "chapter.json").read_text(encoding="utf-8"))
+    assert page["closed"]
+    assert {"opifex-tutorials", "numpy", "jax", "torch"} <= page["versions"].keys()
+    assert glued.keys() == {"chapter.error", "chapter.seconds", "chapter.peak_memory"}
+    assert type(glued["chapter.error"]) is float
+    assert [path.name for path in folder.iterdir()] == ["chapter.json"]
+
+
+def test_build_refuses_a_key_with_two_values(build):
+    record("chapter.error", 1e-6, at_most=1e-5, unit="relative L2")
+    record("chapter.error", 1e-6, at_most=1e-5, unit="relative L2")
+    with pytest.raises(ValueError, match="already recorded"):
+        record("chapter.error", 2e-6, at_most=1e-5, unit="relative L2")
+
+
+def test_missed_bound_is_not_entered(build):
+    folder, glued = build
+    with pytest.raises(MissedBoundError):
+        record("chapter.error", 1.0, at_most=1e-5, unit="relative L2")
+    assert glued == {}
+    assert not folder.exists()
+
+
+def test_closing_a_chapter_measures_and_shows_a_table():
+    record("chapter.error_worst", 2.5e-6, at_most=1e-5, unit="relative L2")
+    record("chapter.order", 2.0, at_least=1.9, unit="<order>")
+    chapter = close_chapter("chapter")
+    assert chapter.results["chapter.seconds"].value > 0
+    assert 10 < chapter.results["chapter.peak_memory"].value < 1e5
+    text = repr(chapter).splitlines()
+    assert text[0].split() == ["result", "value", "bound", "unit", "margin"]
+    assert text[1].split() == ["error", "worst", "2.5e-06", "≤", "1e-05", "relative", "L2", "4×"]
+    page = chapter._repr_html_()
+    assert "<caption>" in page
+    assert '<th scope="row">error worst</th>' in page
+    assert "&lt;order&gt;" in page
+    close_chapter("chapter")  # a session may close twice
+
+
+def test_closing_an_unknown_chapter_is_refused():
+    with pytest.raises(ValueError, match="name must be a chapter with results"):
+        close_chapter("chapter")
+
+
+def test_peak_memory_sees_what_is_already_freed():
+    before = results.peak_memory()
+    block = np.ones(30_000_000)
+    del block
+    assert results.peak_memory() > before + 100
