@@ -21,8 +21,9 @@ class MLP(nnx.Module):
     Args:
         widths: sizes of all layers, input and output included, e.g. ``(2, 20, 20, 1)``.
         rngs: source of randomness, e.g. ``nnx.Rngs(0)``.
-        dtype: precision of the weights, ``float32`` or ``float64``. The default is ``float64``,
-            because a residual with second derivatives loses about half of the digits.
+        dtype: precision of the weights, ``float32`` or ``float64``. The default is
+            ``float64``: a residual is a small difference of large terms, so that rounding errors
+            of ``float32`` limit how small it can become.
 
     Raises:
         ValueError: for impossible widths, another dtype, or float64 while JAX has it switched off.

@@ -19,7 +19,8 @@ class MLP(torch.nn.Module):
         widths: sizes of all layers, input and output included, e.g. ``(2, 20, 20, 1)``.
         seed: seed of the weights; the same seed gives the same network.
         dtype: precision of the weights, ``torch.float32`` or ``torch.float64``. The default is
-            ``float64``, because a residual with second derivatives loses about half of the digits.
+            ``float64``: a residual is a small difference of large terms, so that rounding errors
+            of ``float32`` limit how small it can become.
 
     Raises:
         ValueError: for impossible widths or another dtype.
