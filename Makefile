@@ -12,7 +12,7 @@ BOOK := $(PYTHON) tools/book.py
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: book test lab pairs benchmark clean help
+.PHONY: book test lab pairs picture benchmark clean help
 
 book: $(VENV)/ready  ## build the book: execute what changed, render, print where to open it
 	@$(BOOK) book
@@ -24,7 +24,7 @@ test: $(VENV)/ready  ## lint, types, pairs, unit tests, every notebook, the rend
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(BOOK) check
-	$(PYTHON) -m pytest tests --ignore=tests/rendered -n 2 --junitxml=_build/reports/unit.xml
+	$(PYTHON) -m pytest tests --ignore=tests/rendered -n 2 --dist=loadfile --junitxml=_build/reports/unit.xml
 	$(BOOK) book
 	$(PYTHON) -m pytest tests/rendered --junitxml=_build/reports/rendered.xml
 	@$(BOOK) summary
@@ -34,6 +34,9 @@ lab: $(VENV)/lab  ## open the notebooks in JupyterLab
 
 pairs: $(VENV)/ready  ## rewrite every notebook (.ipynb) from its source (.py)
 	@$(BOOK) pairs
+
+picture: book  ## write picture.svg, the README's picture, from the book
+	@$(BOOK) picture
 
 benchmark: $(VENV)/ready  ## our solvers and the classical ones, side by side
 	$(PYTHON) -m benchmarks

@@ -11,7 +11,16 @@ PACKAGE = Path(__file__).parent.parent / "opifex_tutorials"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Data flows this way; a room imports only from rooms before it (and from itself).
-ROOMS = ["problems", "models", "losses", "training", "solvers", "verification", "results"]
+ROOMS = [
+    "validation",
+    "problems",
+    "models",
+    "losses",
+    "training",
+    "solvers",
+    "verification",
+    "results",
+]
 #: Rooms beside the flow. Anyone may use the first two; nobody but a chapter uses the third.
 LEAVES = {"progress": set(), "plotting": {"progress"}, "environment": {"models", "progress"}}
 

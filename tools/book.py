@@ -28,6 +28,13 @@ SOURCE = BUILD / "source"
 HTML = BUILD / "html"
 REPORTS = BUILD / "reports"
 
+#: The figure that the landing page and the README show.
+HEADLINE_FIGURE = "fig-headline"
+
+#: Rooms of the package in the order in which data flow through them.
+ROOMS = ["validation", "problems", "models", "losses", "training", "solvers", "verification"]
+ROOMS += ["results", "plotting", "progress", "environment"]
+
 #: A stuck cell must not hold up a build for ever; no cell comes near this many seconds.
 CELL_TIMEOUT = 1200
 
@@ -267,13 +274,22 @@ def results_page(pages: dict[str, Any]) -> str:
 def api_page() -> str:
     """One section for each module of the package, filled from its docstrings."""
     lines: list[str] = []
-    for path in sorted((ROOT / "opifex_tutorials").rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if parts[-1] != "__main__" and path.stat().st_size > 0:
-            lines += [f"## `{module}`", "", "```{eval-rst}", f".. automodule:: {module}"]
-            lines += ["   :members:", "```", ""]
+    for module in sorted(_documented_modules(), key=lambda m: (ROOMS.index(m.split(".")[1]), m)):
+        lines += [f"## `{module}`", "", "```{eval-rst}", f".. automodule:: {module}"]
+        lines += ["   :members:", "```", ""]
     return "\n".join(lines) + "\n"
+
+
+def _documented_modules() -> Iterator[str]:
+    package = ROOT / "opifex_tutorials"
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package).with_suffix("").parts
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+        # An __init__ that only re-exports has no members of its own; its modules have.
+        private = any(part.startswith("_") for part in parts)
+        if parts and parts[0] in ROOMS and not private:
+            yield ".".join(["opifex_tutorials", *parts])
 
 
 def _merge_outputs(notebook: Notebook, executed: Notebook, name: str) -> Notebook:
@@ -294,6 +310,16 @@ def _named_figures(notebook: Notebook) -> Iterator[tuple[str, str]]:
         for output in cell.get("outputs", []) if name else []:
             if "text/html" in output.get("data", {}):
                 yield name, "".join(output["data"]["text/html"])
+
+
+def picture() -> None:
+    """Copy the headline figure of the last build to ``picture.svg``, which the README shows."""
+    svg = (SOURCE / "book" / "_generated" / f"{HEADLINE_FIGURE}.html").read_text(encoding="utf-8")
+    # A file has no page to take its color from, so it brings a light and a dark one.
+    themes = "svg{color:#222}@media(prefers-color-scheme:dark){svg{color:#ddd}}"
+    start = svg.index(">") + 1
+    svg = f"{svg[:start]}<style>{themes}</style>{svg[start:]}\n"
+    (ROOT / "picture.svg").write_text(svg, encoding="utf-8")
 
 
 # --- small tools ---
@@ -337,6 +363,7 @@ COMMANDS = {
     "check": check_pairs,
     "execute": execute,
     "book": book,
+    "picture": picture,
     "summary": summary,
 }
 
