@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """A table of strings; its first column names the rows.
 
@@ -19,7 +19,8 @@ class Table:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
+        """Return the table as plain text, its columns aligned."""
         lines = [self.header, *self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.header))]
         text = [

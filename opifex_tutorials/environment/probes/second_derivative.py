@@ -22,8 +22,8 @@ def given_layers() -> list[tuple[Array, Array]]:
     layers = []
     for inputs, outputs in pairwise(WIDTHS):
         row, column = np.arange(1.0, inputs + 1)[:, None], np.arange(1.0, outputs + 1)
-        weights = np.cos(3 * row + 5 * column) * np.sqrt(6 / (inputs + outputs))
-        layers.append((weights, 0.1 * np.sin(column)))
+        weights = np.sin((row + 1) * column) * np.sqrt(8 / (inputs + outputs))
+        layers.append((weights, 0.5 * np.sin(column)))
     return layers
 
 
