@@ -1,0 +1,79 @@
+"""The rendered book, which `make test` builds before these tests run."""
+
+import functools
+import http.server
+import json
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parent.parent.parent
+HTML = ROOT / "_build" / "html"
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
+)
+
+
+def toc_pages():
+    """Every page of the book, as its path without a suffix, in reading order."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    return [toc["root"]] + [c["file"] for part in toc["parts"] for c in part["chapters"]]
+
+
+PAGES = toc_pages()
+
+
+@pytest.fixture(params=PAGES)
+def page(request):
+    """One page of the book, by name, for each page."""
+    return request.param
+
+
+@functools.cache
+def soup(page):
+    """Parse one rendered page."""
+    file = HTML / f"{page}.html"
+    assert file.exists(), f"{file} does not exist: run `make book` first"
+    return BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.fixture(scope="session")
+def ledger():
+    return json.loads((HTML / "ledger.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium. Without one these tests are skipped, but not on a CI machine."""
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if executable is None:
+        message = "no Chromium found (Debian: apt-get install chromium)"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS.split())
+        yield chromium
+        chromium.close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def site():
+    """Address of the book, served from this machine."""
+    handler = functools.partial(_Quiet, directory=str(HTML))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()

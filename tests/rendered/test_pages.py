@@ -1,0 +1,119 @@
+"""What the rendered pages say, read without a browser."""
+
+import copy
+import re
+
+from conftest import HTML, PAGES, ROOT, soup
+
+
+def test_every_chapter_is_in_the_book():
+    chapters = {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    prose = {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
+    assert set(PAGES) == chapters | prose
+
+
+def test_the_first_page_leads_to_the_book():
+    assert 'url=book/index.html"' in (HTML / "index.html").read_text(encoding="utf-8")
+
+
+def test_page_is_complete(page):
+    article = soup(page).select_one("article")
+    assert article is not None
+    assert len(article.get_text().split()) > 50
+    assert len(soup(page).select("article h1")) == 1
+
+
+def test_nothing_is_left_unresolved(page):
+    article = copy.copy(soup(page).select_one("article"))
+    for code in article.select("pre, code, .math"):
+        code.extract()
+    text = article.get_text()
+    for sign in (
+        "Traceback",
+        "{glue",
+        "{cite",
+        "{doc}",
+        "{numref}",
+        "{ref}",
+        "{term}",
+        "```",
+        "[?]",
+    ):
+        assert sign not in text, f"{page} contains {sign}"
+    assert not article.select(".problematic, .system-message")
+
+
+def test_no_output_is_an_error(page):
+    outputs = soup(page).select(".cell_output")
+    assert not [o for o in outputs if "Traceback (most recent call last)" in o.get_text()]
+    assert not soup(page).select(".output.stderr")
+
+
+def test_links_inside_the_book_lead_somewhere(page):
+    folder = (HTML / page).parent
+    for link in soup(page).select("a[href]"):
+        target = link["href"]
+        if re.match(r"(https?|mailto):", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (folder / path).resolve() if path else HTML / f"{page}.html"
+        assert file.exists(), f"{page} links to {target}"
+        if anchor and file.suffix == ".html":
+            name = file.relative_to(HTML).with_suffix("").as_posix()
+            if name in PAGES:
+                assert soup(name).find(id=anchor) is not None, f"{page} links to {target}"
+
+
+def test_every_figure_is_described(page):
+    for figure in soup(page).select("svg.book-figure"):
+        assert len(figure["aria-label"].split()) >= 5, figure["aria-label"]
+        assert figure["role"] == "img"
+    for image in soup(page).select("article img"):
+        assert image.get("alt", "").strip(), image
+
+
+def test_every_figure_of_a_chapter_has_a_caption():
+    for page in PAGES:
+        if page.startswith("notebooks/"):
+            for figure in soup(page).select("svg.book-figure"):
+                parent = figure.find_parent("figure")
+                assert parent is not None, f"{page}: {figure['aria-label']} has no caption"
+                assert parent.find("figcaption").get_text().strip()
+
+
+def test_every_chapter_shows_figures_and_its_results():
+    for page in PAGES:
+        if page.startswith("notebooks/"):
+            assert soup(page).select("figure"), page
+            assert soup(page).select("table.ledger caption"), page
+
+
+def test_results_page_holds_the_whole_ledger(ledger):
+    rows = {}
+    for row in soup("book/results").select("table tr"):
+        cells = [cell.get_text().strip() for cell in row.select("td")]
+        if cells:
+            rows[cells[0]] = cells[1:]
+    expected = {}
+    for chapter in ledger.values():
+        assert chapter["closed"]
+        assert {"numpy", "jax", "torch"} <= chapter["versions"].keys()
+        for key, r in chapter["results"].items():
+            expected[key] = [f"{r['value']:.3g}", r["bound"], r["unit"]]
+    assert rows == expected
+    assert {f"{name}.seconds" for name in ledger} <= rows.keys()
+    assert {f"{name}.peak_memory" for name in ledger} <= rows.keys()
+
+
+def test_ledger_has_every_chapter_and_keeps_its_bounds(ledger):
+    assert set(ledger) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    for chapter in ledger.values():
+        for key, r in chapter["results"].items():
+            assert r["at_most"] is None or r["value"] <= r["at_most"], key
+            assert r["at_least"] is None or r["value"] >= r["at_least"], key
+
+
+def test_landing_page_shows_results_and_a_picture():
+    article = soup("book/index").select_one("article")
+    assert article.select("svg.book-figure")
+    assert len(article.select(".pasted-text")) >= 5
