@@ -262,7 +262,7 @@ def results_page(pages: dict[str, Any]) -> str:
     """The ledger as Markdown: one table of results and one of versions for each chapter."""
     lines: list[str] = []
     for name, page in pages.items():
-        lines += [f"## {name}", "", f"From {{doc}}`../notebooks/{name}`.", ""]
+        lines += [f"## {_title(name)}", "", f"Chapter {{doc}}`../notebooks/{name}`.", ""]
         lines += ["| result | value | bound | unit |", "|---|--:|--:|---|"]
         for key, r in page["results"].items():
             lines.append(f"| `{key}` | {r['value']:.3g} | {r['bound']} | {r['unit']} |")
@@ -271,11 +271,22 @@ def results_page(pages: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _title(name: str) -> str:
+    """Return the heading of a chapter, from its first cell."""
+    source = "".join(_load(ROOT / "notebooks" / f"{name}.ipynb")["cells"][0]["source"])
+    return source.partition("\n")[0].removeprefix("# ")
+
+
 def api_page() -> str:
     """One section for each module of the package, filled from its docstrings."""
     lines: list[str] = []
     for module in sorted(_documented_modules(), key=lambda m: (ROOMS.index(m.split(".")[1]), m)):
-        lines += [f"## `{module}`", "", "```{eval-rst}", f".. automodule:: {module}"]
+        lines += [
+            f"## `{module.partition('.')[2]}`",
+            "",
+            "```{eval-rst}",
+            f".. automodule:: {module}",
+        ]
         lines += ["   :members:", "```", ""]
     return "\n".join(lines) + "\n"
 
