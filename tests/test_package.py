@@ -22,7 +22,7 @@ ROOMS = [
     "results",
 ]
 #: Rooms beside the flow. Anyone may use the first two; nobody but a chapter uses the third.
-LEAVES = {"progress": set(), "plotting": {"progress"}, "environment": {"models", "progress"}}
+LEAVES = {"progress": set(), "plotting": {"progress"}, "environment": {*ROOMS, "progress"}}
 
 
 def room(path):
