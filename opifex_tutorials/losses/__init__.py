@@ -1,0 +1,1 @@
+"""Residuals of the equations, by automatic differentiation."""

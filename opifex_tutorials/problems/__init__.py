@@ -1,0 +1,1 @@
+"""What to solve: an equation, its data, its exact solution. No network here."""

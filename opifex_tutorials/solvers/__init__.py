@@ -1,0 +1,17 @@
+"""Problem in, solution out. A solver is loaded, with its framework, when first asked for."""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "solve_burgers_grid": "burgers_grid",
+    "solve_burgers_pinn": "burgers_pinn",
+    "solve_linear_pinn": "linear_pinn",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

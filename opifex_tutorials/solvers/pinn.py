@@ -1,0 +1,212 @@
+"""Physics-informed neural networks: one training loop for every problem and optimizer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from opifex_tutorials.losses.collocation import (
+    CollocationProblem,
+    CollocationSystem,
+    Formulation,
+    Points,
+)
+from opifex_tutorials.progress import progress
+from opifex_tutorials.training.gradient import BlockOptimizer, adam, compile_block, l_bfgs
+from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
+from opifex_tutorials.training.levenberg_marquardt import (
+    LevenbergMarquardtState,
+    levenberg_marquardt_step,
+)
+from opifex_tutorials.validation import (
+    FloatArray,
+    require_between,
+    require_choice,
+    require_coordinates,
+    require_integer,
+    require_multiple,
+)
+
+Build = Callable[[Any, int], Formulation]  # (problem, number of points) -> formulation
+Monitor = Callable[["PinnSolution"], float]
+Advance = Callable[[Points], FloatArray]  # a block of training on these points
+OPTIMIZERS = ("levenberg_marquardt", "adam", "l_bfgs")
+HELD_OUT = 2**30  # a round of sampling that no training reaches
+
+
+@dataclass(frozen=True)
+class PinnSolution:
+    """A trained network as a function of the coordinates.
+
+    Attributes:
+        problem: what was solved.
+        build: the formulation it was solved in.
+        hidden: widths of the hidden layers.
+        points: number of collocation points.
+        parameters: of the network, shape (P,).
+        history: of the training.
+    """
+
+    problem: Any
+    build: Build
+    hidden: tuple[int, ...]
+    points: int
+    parameters: FloatArray
+    history: History = field(default_factory=History)
+
+    def __call__(self, *coordinates: ArrayLike) -> FloatArray:
+        """Evaluate the solution, time first; the coordinates broadcast.
+
+        Raises:
+            ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
+                not broadcast.
+        """
+        arrays = require_coordinates(self.problem.bounds, *coordinates)
+        compiled = compile_pinn(self.build, self.problem, self.points, self.hidden)
+        flat = tuple(jnp.asarray(a.ravel()) for a in arrays)
+        return np.asarray(compiled.evaluate(self.parameters, flat)).reshape(arrays[0].shape)
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """The user stopped a training; ``solution`` is what it had reached."""
+
+    def __init__(self, solution: PinnSolution) -> None:
+        super().__init__("training interrupted; what it had reached is in .solution")
+        self.solution = solution
+
+
+@lru_cache(maxsize=32)
+def compile_pinn(
+    build: Build, problem: Any, points: int, hidden: tuple[int, ...]
+) -> CollocationProblem:
+    """Compile a formulation once per process: seeds of the same problem share it."""
+    return CollocationProblem(build(problem, points), hidden)
+
+
+def train_pinn(
+    problem: Any,
+    build: Build,
+    *,
+    seed: int,
+    optimizer: str = "levenberg_marquardt",
+    hidden: Sequence[int] = (20, 20),
+    points: int = 2048,
+    steps: int = 400,
+    resample_every: int | None = 50,
+    tolerance: float = 1e-3,
+    geodesic: bool = True,
+    record_every: int = 50,
+    monitor: Monitor | None = None,
+) -> PinnSolution:
+    """Train a network on a formulation of a problem.
+
+    Args:
+        problem: any object with ``bounds``; see :mod:`opifex_tutorials.problems`.
+        build: makes the formulation from the problem and the number of points.
+        seed: of the initial weights and of the collocation points.
+        optimizer: ``"levenberg_marquardt"``, ``"adam"`` or ``"l_bfgs"``.
+        hidden: widths of the hidden layers. The default has about 500 parameters, a size at which
+            a step costs some 20 ms.
+        points: number of collocation points, a power of two; the default is four times the number
+            of parameters, with fewer the network overfits its points.
+        steps: budget, in steps of the optimizer.
+        resample_every: draw new points after so many steps, or never (None): a multiple of
+            ``record_every``. L-BFGS always keeps its points, on which its memory depends.
+        tolerance: largest allowed root mean square of the residual on held-out points.
+        geodesic: second-order correction of Levenberg-Marquardt; off only to see what it is worth.
+        record_every: distance of entries of the history, in steps.
+        monitor: called with the solution at every recorded step; its value goes to
+            ``history.errors``, its time is not counted.
+
+    Raises:
+        ValueError: for a bad argument.
+        ConvergenceError: if the residual on held-out points stays above the tolerance.
+        TrainingInterrupted: on Ctrl-C, with the solution reached.
+    """
+    require_integer("seed", seed, 0, 2**31)
+    require_choice("optimizer", optimizer, OPTIMIZERS)
+    require_integer("points", points, 1, 2**20)
+    require_integer("record_every", record_every, 1, 10**6)
+    require_multiple("steps", steps, record_every)
+    if resample_every is not None:
+        require_multiple("resample_every", resample_every, record_every)
+    require_between("tolerance", tolerance, 0.0, np.inf)
+    hidden = tuple(require_integer("hidden", width, 1, 1024) for width in hidden)
+    clock = Stopwatch()
+    compiled = compile_pinn(build, problem, points, hidden)
+    parameters = compiled.initial_parameters(seed)
+    if optimizer == "levenberg_marquardt":
+        advance = _levenberg_marquardt(compiled, parameters, record_every, geodesic)
+    else:
+        advance = _optax(compiled, parameters, record_every, optimizer, steps)
+    held_out, data = compiled.sample((seed, HELD_OUT)), compiled.sample((seed, 0))
+    every = steps if resample_every is None or optimizer == "l_bfgs" else resample_every
+    history = History()
+    try:
+        for done in progress(range(0, steps, record_every), f"PINN, seed {seed}"):
+            if done and done % every == 0:
+                data = compiled.sample((seed, done))
+            parameters = advance(data)
+            solution = PinnSolution(problem, build, hidden, points, parameters, history)
+            with clock.paused():
+                history.steps.append(done + record_every)
+                history.seconds.append(clock.seconds)
+                history.losses.append(float(compiled.mean_square(parameters, data)))
+                history.held_out_losses.append(float(compiled.mean_square(parameters, held_out)))
+                if monitor is not None:
+                    history.errors.append(float(monitor(solution)))
+    except KeyboardInterrupt:
+        raise TrainingInterrupted(
+            PinnSolution(problem, build, hidden, points, parameters, history)
+        ) from None
+    misfit = history.held_out_losses[-1] ** 0.5
+    if not misfit <= tolerance:
+        raise ConvergenceError(
+            f"held-out residual {misfit:.1e} after {steps} steps of {optimizer}: "
+            f"tolerance={tolerance:g}",
+            history,
+        )
+    return solution
+
+
+def _levenberg_marquardt(
+    compiled: CollocationProblem, parameters: FloatArray, steps: int, geodesic: bool
+) -> Advance:
+    state = LevenbergMarquardtState(parameters)
+
+    def advance(data: Points) -> FloatArray:
+        nonlocal state
+        system = CollocationSystem(compiled, data)
+        for _ in range(steps):
+            state = levenberg_marquardt_step(system, state, geodesic=geodesic)
+            if state.stalled:
+                break
+        return state.parameters
+
+    return advance
+
+
+def _optax(
+    compiled: CollocationProblem, parameters: FloatArray, steps: int, name: str, total: int
+) -> Advance:
+    optimizer = _compile_optimizer(compiled, name, steps, total)
+    theta = jnp.asarray(parameters)
+    state = optimizer.init(theta)
+
+    def advance(data: Points) -> FloatArray:
+        nonlocal theta, state
+        theta, state = optimizer.advance(theta, state, data)
+        return np.asarray(theta)
+
+    return advance
+
+
+@lru_cache(maxsize=32)
+def _compile_optimizer(
+    compiled: CollocationProblem, name: str, steps: int, total: int
+) -> BlockOptimizer:
+    return compile_block(compiled.loss, adam(total) if name == "adam" else l_bfgs(), steps)

@@ -1,0 +1,67 @@
+"""Adam and L-BFGS from Optax, many steps compiled into one block."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+Loss = Callable[..., jax.Array]  # (parameters, data) -> a scalar
+
+
+class BlockOptimizer(NamedTuple):
+    """A pair of pure functions, as in Optax, that work on whole blocks of steps.
+
+    Attributes:
+        init: parameters, shape (P,) -> state of the optimizer.
+        advance: (parameters, state, data) -> parameters and state after the block.
+    """
+
+    init: Callable[[jax.Array], Any]
+    advance: Callable[[jax.Array, Any, Any], tuple[jax.Array, Any]]
+
+
+def adam(steps: int, learning_rate: float = 5e-3) -> optax.GradientTransformationExtraArgs:
+    """Return Adam with a cosine decay of the learning rate to zero over ``steps``.
+
+    Without the decay the last digits are noise of the step size.
+    """
+    schedule = optax.cosine_decay_schedule(learning_rate, steps)
+    return optax.with_extra_args_support(optax.adam(schedule))
+
+
+def l_bfgs(memory: int = 50) -> optax.GradientTransformationExtraArgs:
+    """Return L-BFGS with Optax's zoom line search; 50 pairs, as usual for PINNs."""
+    return optax.lbfgs(memory_size=memory)
+
+
+def compile_block(
+    loss: Loss, optimizer: optax.GradientTransformationExtraArgs, steps: int
+) -> BlockOptimizer:
+    """Compile ``steps`` steps of any Optax transformation, line searches included, into one loop.
+
+    A step of a small network takes less time than its dispatch from Python; a loop inside the
+    compiled program pays that price once per block.
+
+    Args:
+        loss: function of the parameters and of data, differentiable by JAX.
+        optimizer: the transformation.
+        steps: length of a block.
+    """
+
+    @jax.jit
+    def advance(parameters: jax.Array, state: Any, data: Any) -> tuple[jax.Array, Any]:
+        def value_of(p: jax.Array) -> jax.Array:
+            return loss(p, data)
+
+        def step(carry: tuple[jax.Array, Any], _: None) -> tuple[tuple[jax.Array, Any], None]:
+            p, state = carry
+            value, gradient = jax.value_and_grad(value_of)(p)
+            updates, state = optimizer.update(
+                gradient, state, p, value=value, grad=gradient, value_fn=value_of
+            )
+            return (optax.apply_updates(p, updates), state), None
+
+        return jax.lax.scan(step, (parameters, state), length=steps)[0]
+
+    return BlockOptimizer(optimizer.init, advance)

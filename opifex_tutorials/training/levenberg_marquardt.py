@@ -1,0 +1,127 @@
+r"""Levenberg-Marquardt with geodesic acceleration, for any framework that gives NumPy arrays.
+
+For residuals :math:`r(\theta)`, Jacobian :math:`J` and damping :math:`\lambda`, a step solves
+
+.. math::
+
+    (J^T J + \lambda I)\, d = -J^T r, \qquad
+    (J^T J + \lambda I)\, a = -J^T r_{dd}, \qquad
+    \theta \leftarrow \theta + d + \tfrac{1}{2} a,
+
+where :math:`r_{dd}` is the second derivative of the residuals along d. The first equation follows
+the tangent of the path that the damped problem describes, the second its curvature (Transtrum &
+Sethna 2012, arXiv:1201.5885, equation 10). The two share one Cholesky factor.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from opifex_tutorials.validation import FloatArray
+
+MAXIMUM_DAMPING = 1e12
+MINIMUM_DAMPING = 1e-18  # below it the damping is lost in the rounding of the Gram matrix
+
+
+class LeastSquares(Protocol):
+    """A problem: minimize ``residuals(parameters)`` in the sum of squares."""
+
+    def residuals(self, parameters: FloatArray) -> FloatArray:
+        """Return the residuals, shape (N,)."""
+
+    def linearize(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the residuals, shape (N,), and their Jacobian, shape (N, P)."""
+
+    def curvature(self, parameters: FloatArray, direction: FloatArray) -> FloatArray:
+        """Return the second derivative of the residuals along ``direction``, shape (N,)."""
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardtState:
+    """Where the iteration stands.
+
+    Attributes:
+        parameters: θ, shape (P,).
+        damping: λ for the next step. The first may be anything reasonable: it adapts within a
+            few steps.
+        loss: sum of squares at the parameters.
+        trials: number of trial steps so far, refused ones included.
+        stalled: no damping gave a decrease: a minimum, to rounding.
+    """
+
+    parameters: FloatArray
+    damping: float = 1e-2
+    loss: float = np.inf
+    trials: int = 0
+    stalled: bool = False
+
+
+def levenberg_marquardt_step(
+    system: LeastSquares, state: LevenbergMarquardtState, *, geodesic: bool = True
+) -> LevenbergMarquardtState:
+    """Take one accepted step.
+
+    The gain ratio ρ compares the actual with the predicted decrease and steers the damping: an
+    accepted step multiplies it by max(1/3, 1 - (2ρ - 1)³), trials refused in a row by 2, 4, 8, ...
+    (Nielsen 1999, "Damping parameter in Marquardt's method", equation 2.5). On Burgers this
+    smooth rule refuses a third of the trials that thresholds on ρ refuse.
+
+    Args:
+        system: the least-squares problem.
+        state: where the iteration stands.
+        geodesic: add the second-order correction, unless it is longer than the step itself: then
+            the expansion in powers of the step has broken down.
+
+    Raises:
+        ValueError: if the residuals or the Jacobian are not finite at ``state.parameters``.
+    """
+    r, jacobian = system.linearize(state.parameters)
+    if not (np.isfinite(r).all() and np.isfinite(jacobian).all()):
+        raise ValueError("residuals or Jacobian: allowed are finite values at the starting point")
+    loss, gradient, gram = float(r @ r), jacobian.T @ r, jacobian.T @ jacobian
+    damping, trials, growth = state.damping, state.trials, 2.0
+    while damping <= MAXIMUM_DAMPING:
+        trials += 1
+        step = _damped_step(system, state.parameters, jacobian, gram, gradient, damping, geodesic)
+        if step is not None:
+            direction, move = step
+            candidate = state.parameters + move
+            trial_residuals = system.residuals(candidate)
+            trial_loss = float(trial_residuals @ trial_residuals)
+            # Equal to -d.(2 J'r + J'J d), but a sum of squares and so never negative by rounding.
+            predicted = float(direction @ (gram @ direction + 2 * damping * direction))
+            if trial_loss < loss:
+                gain = (loss - trial_loss) / predicted
+                damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
+                damping = max(damping, MINIMUM_DAMPING)
+                return LevenbergMarquardtState(candidate, damping, trial_loss, trials)
+        damping, growth = damping * growth, 2 * growth
+    return LevenbergMarquardtState(state.parameters, state.damping, loss, trials, stalled=True)
+
+
+def _damped_step(
+    system: LeastSquares,
+    parameters: FloatArray,
+    jacobian: FloatArray,
+    gram: FloatArray,
+    gradient: FloatArray,
+    damping: float,
+    geodesic: bool,
+) -> tuple[FloatArray, FloatArray] | None:
+    """Return the direction d and the move d + a/2, or None if the damping is too small to solve."""
+    damped = gram.copy()
+    damped.flat[:: len(damped) + 1] += damping
+    try:
+        factor = cho_factor(damped, overwrite_a=True, check_finite=False)
+    except LinAlgError:
+        return None
+    direction = -cho_solve(factor, gradient, check_finite=False)
+    if not geodesic:
+        return direction, direction
+    r_dd = system.curvature(parameters, direction)
+    half_correction = -0.5 * cho_solve(factor, jacobian.T @ r_dd, check_finite=False)
+    if np.linalg.norm(half_correction) <= np.linalg.norm(direction):
+        return direction, direction + half_correction
+    return direction, direction

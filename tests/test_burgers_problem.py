@@ -1,0 +1,96 @@
+"""The exact Burgers solution, by routes that share nothing with its implementation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import roots_hermite
+
+from opifex_tutorials.losses.burgers import burgers_residual
+from opifex_tutorials.problems.burgers import BurgersProblem
+
+NODES, WEIGHTS = map(jnp.asarray, roots_hermite(400))
+
+
+def cole_hopf_in_jax(viscosity):
+    """The solution as -2ν θ_x/θ with θ the solution of the heat equation: another formula."""
+
+    def log_theta(t, x):
+        y = x - NODES * jnp.sqrt(4 * viscosity * t)
+        return jax.nn.logsumexp(-jnp.cos(jnp.pi * y) / (2 * jnp.pi * viscosity), b=WEIGHTS)
+
+    return lambda t, x: -2 * viscosity * jax.grad(log_theta, 1)(t, x)
+
+
+@pytest.mark.parametrize("viscosity", [0.003, 0.01 / np.pi, 0.02, 0.1])
+def test_exact_solution_satisfies_the_equation(viscosity):
+    problem = BurgersProblem(viscosity)
+    u = cole_hopf_in_jax(viscosity)
+    t = jnp.asarray([0.05, 0.2, 0.4, 0.7, 1.0] * 5)
+    x = jnp.asarray(np.repeat([-0.6, -0.01, 0.003, 0.2, 0.95], 5))
+    np.testing.assert_allclose(problem.exact(t, x), jax.vmap(u)(t, x), atol=1e-12)
+    residual = jax.jit(jax.vmap(burgers_residual(problem, u)))(t, x)
+    # The terms themselves reach 1/(2ν) squared: what is left of them is rounding.
+    assert np.abs(residual).max() < 1e-9 / viscosity**2 * 1e-2
+
+
+@pytest.mark.parametrize("viscosity", [0.001, 0.01 / np.pi, 0.1, 0.5])
+@pytest.mark.parametrize(("t", "x"), [(0.3, 0.01), (1.0, 0.5), (2.0, 0.002)])
+def test_exact_solution_agrees_with_the_trapezoidal_rule(viscosity, t, x):
+    # Spectrally accurate, since the integrand and its derivatives vanish at both ends.
+    half = np.sqrt(4 * t * (36 * viscosity + 1 / np.pi))
+    eta = np.linspace(-half, half, 20_001)
+    y = x - eta
+    exponent = -np.cos(np.pi * y) / (2 * np.pi * viscosity) - eta**2 / (4 * viscosity * t)
+    weights = np.exp(exponent - exponent.max())
+    reference = -np.sum(np.sin(np.pi * y) * weights) / np.sum(weights)
+    problem = BurgersProblem(viscosity, final_time=2.0)
+    assert problem.exact(t, x) == pytest.approx(reference, abs=1e-12)
+
+
+@given(
+    viscosity=st.floats(0.001, 0.5),
+    t=st.floats(0.0, 2.0),
+    x=st.floats(-1.0, 1.0),
+)
+@settings(max_examples=50, deadline=None)
+def test_exact_solution_is_odd_and_obeys_the_maximum_principle(viscosity, t, x):
+    problem = BurgersProblem(viscosity, final_time=2.0)
+    u = problem.exact(t, x)
+    assert abs(u) <= 1 + 1e-12
+    assert u == pytest.approx(-problem.exact(t, -x), abs=1e-12)
+
+
+def test_exact_solution_meets_initial_and_boundary_values():
+    problem = BurgersProblem(0.01)
+    x = np.linspace(-1, 1, 41)
+    np.testing.assert_allclose(problem.exact(0.0, x), problem.initial(x), atol=1e-14)
+    np.testing.assert_allclose(
+        problem.exact(np.linspace(0, 1, 9)[:, None], [-1.0, 1.0]), 0, atol=1e-12
+    )
+
+
+def test_shapes_broadcast_time_first():
+    problem = BurgersProblem(0.01)
+    assert problem.exact(np.zeros((5, 1)), np.zeros(7)).shape == (5, 7)
+    assert problem.exact(0.5, 0.5).shape == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: BurgersProblem(-0.01), "viscosity=-0.01"),
+        (lambda: BurgersProblem(np.nan), "viscosity=nan"),
+        (lambda: BurgersProblem(0.01, final_time=0.0), "final_time=0.0"),
+        (lambda: BurgersProblem("thick"), "viscosity='thick'"),
+        (lambda: BurgersProblem(0.01).exact(1.5, 0.0), "t="),
+        (lambda: BurgersProblem(0.01).exact(0.5, [0.0, np.nan]), "x="),
+        (lambda: BurgersProblem(0.01).exact(np.zeros(3), np.zeros(4)), "shapes t"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "allowed are" in str(caught.value)

@@ -1,0 +1,182 @@
+"""Optimizers against libraries, linear algebra and problems whose solution is known."""
+
+from itertools import pairwise
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optimistix
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import least_squares
+
+from opifex_tutorials.losses.collocation import CollocationProblem, CollocationSystem
+from opifex_tutorials.losses.formulations import burgers_layer
+from opifex_tutorials.problems.burgers import BurgersProblem
+from opifex_tutorials.training.gradient import adam, compile_block, l_bfgs
+from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
+from opifex_tutorials.training.levenberg_marquardt import (
+    LevenbergMarquardtState,
+    levenberg_marquardt_step,
+)
+
+
+class Decay:
+    """Fit a₀ exp(-b₀ t) + a₁ exp(-b₁ t) to data: the classical long and narrow valley."""
+
+    times = np.linspace(0.0, 3.0, 30)
+    truth = np.array([1.0, 0.5, 2.0, 3.0])
+
+    def model(self, p):
+        return p[0] * np.exp(-p[1] * self.times) + p[2] * np.exp(-p[3] * self.times)
+
+    def residuals(self, p):
+        return self.model(p) - self.model(self.truth)
+
+    def linearize(self, p):
+        e0, e1 = np.exp(-p[1] * self.times), np.exp(-p[3] * self.times)
+        jacobian = np.stack([e0, -p[0] * self.times * e0, e1, -p[2] * self.times * e1], axis=1)
+        return self.residuals(p), jacobian
+
+    def curvature(self, p, d):
+        e0, e1 = np.exp(-p[1] * self.times), np.exp(-p[3] * self.times)
+        first = -2 * d[0] * d[1] * self.times * e0 + p[0] * d[1] ** 2 * self.times**2 * e0
+        second = -2 * d[2] * d[3] * self.times * e1 + p[2] * d[3] ** 2 * self.times**2 * e1
+        return first + second
+
+
+START = np.array([0.5, 0.2, 1.0, 1.5])
+
+
+def run(system, start, steps, **options):
+    states = [LevenbergMarquardtState(np.asarray(start, dtype=float))]
+    for _ in range(steps):
+        states.append(levenberg_marquardt_step(system, states[-1], **options))
+    return states
+
+
+@pytest.mark.parametrize("geodesic", [True, False])
+def test_levenberg_marquardt_finds_the_minimum_that_libraries_find(geodesic):
+    system = Decay()
+    ours = run(system, START, 60, geodesic=geodesic)[-1].parameters
+    scipy_s = least_squares(system.residuals, START, method="lm", xtol=1e-15, ftol=1e-15).x
+
+    def traced(p, _):
+        t = jnp.asarray(system.times)
+        model = p[0] * jnp.exp(-p[1] * t) + p[2] * jnp.exp(-p[3] * t)
+        return model - system.model(system.truth)
+
+    solver = optimistix.LevenbergMarquardt(rtol=1e-12, atol=1e-12)
+    optimistix_s = optimistix.least_squares(traced, solver, jnp.asarray(START), max_steps=1000)
+    np.testing.assert_allclose(ours, system.truth, rtol=1e-6)
+    np.testing.assert_allclose(ours, scipy_s, rtol=1e-6)
+    np.testing.assert_allclose(ours, optimistix_s.value, rtol=1e-5)
+
+
+def test_a_step_without_correction_solves_the_damped_least_squares_problem():
+    system, damping = Decay(), 0.3
+    state = LevenbergMarquardtState(START, damping)
+    r, jacobian = system.linearize(START)
+    # The same step from an orthogonal factorization of the stacked problem [J; √λ I] d = [-r; 0].
+    stacked = np.vstack([jacobian, np.sqrt(damping) * np.eye(4)])
+    expected = np.linalg.lstsq(stacked, np.concatenate([-r, np.zeros(4)]), rcond=None)[0]
+    after = levenberg_marquardt_step(system, state, geodesic=False)
+    assert after.trials == 1
+    np.testing.assert_allclose(after.parameters - START, expected, rtol=1e-10)
+
+
+def test_the_correction_follows_the_curve_to_second_order():
+    """On r(θ) = f(θ) - target the step s ↦ s d + s² a / 2 keeps r on a straight line."""
+
+    class Square:
+        def residuals(self, p):
+            return np.array([p[0] ** 2 - 4.0])
+
+        def linearize(self, p):
+            return self.residuals(p), np.array([[2 * p[0]]])
+
+        def curvature(self, p, d):
+            return np.array([2 * d[0] ** 2])
+
+    start = LevenbergMarquardtState(np.array([1.8]), damping=1e-12)
+    with_correction, without = (
+        levenberg_marquardt_step(Square(), start, geodesic=g).parameters[0] for g in (True, False)
+    )
+    d = (4 - 1.8**2) / 3.6
+    assert without == pytest.approx(1.8 + d)
+    assert with_correction == pytest.approx(1.8 + d - d**2 / 3.6)
+    assert abs(with_correction - 2) < abs(without - 2) / 5
+
+
+@given(start=st.lists(st.floats(0.1, 3.0), min_size=4, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_the_loss_never_increases(start):
+    states = run(Decay(), start, 15)[1:]
+    losses = [s.loss for s in states]
+    assert all(b <= a for a, b in pairwise(losses))
+    assert all(np.isfinite(s.parameters).all() for s in states)
+
+
+def test_at_a_minimum_the_iteration_says_so_and_stays():
+    after = levenberg_marquardt_step(Decay(), LevenbergMarquardtState(Decay.truth))
+    assert after.stalled
+    np.testing.assert_array_equal(after.parameters, Decay.truth)
+
+
+def test_a_start_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="residuals or Jacobian"):
+        levenberg_marquardt_step(Decay(), LevenbergMarquardtState(np.full(4, np.nan)))
+
+
+def test_the_correction_is_worth_its_price_on_burgers():
+    problem = CollocationProblem(burgers_layer(BurgersProblem(0.05), 512), (8, 8))
+    system = CollocationSystem(problem, problem.sample((0, 0)))
+    losses = [
+        run(system, problem.initial_parameters(0), 120, geodesic=g)[-1].loss for g in (True, False)
+    ]
+    assert losses[0] < losses[1] / 5
+
+
+def quadratic(p, data):
+    return jnp.sum(data * (p - 1) ** 2)
+
+
+def test_blocks_of_adam_equal_single_steps_of_optax():
+    data, start = jnp.array([1.0, 10.0, 100.0]), jnp.zeros(3)
+    block = compile_block(quadratic, adam(30, 0.1), 15)
+    theta, state = start, block.init(start)
+    for _ in range(2):
+        theta, state = block.advance(theta, state, data)
+
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.1, 30))
+    expected, memory = start, optimizer.init(start)
+    for _ in range(30):
+        updates, memory = optimizer.update(2 * data * (expected - 1), memory)
+        expected = expected + updates
+    np.testing.assert_allclose(theta, expected, rtol=1e-12)
+
+
+def test_l_bfgs_minimizes_a_quadratic():
+    data, start = jnp.logspace(0, 2, 12), jnp.zeros(12)
+    block = compile_block(quadratic, l_bfgs(), 60)
+    theta, _ = block.advance(start, block.init(start), data)
+    np.testing.assert_allclose(theta, 1, atol=1e-8)
+
+
+def test_the_stopwatch_does_not_count_pauses(monkeypatch):
+    now = iter([0.0, 1.0, 101.0, 103.0])  # start, before the pause, after it, at the end
+    monkeypatch.setattr("time.perf_counter", lambda: next(now))
+    clock = Stopwatch()
+    with clock.paused():
+        pass
+    assert clock.seconds == 3.0
+
+
+def test_a_convergence_error_keeps_its_history_across_processes():
+    import pickle
+
+    error = ConvergenceError("no", History(steps=[3], losses=[0.5]))
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == "no"
+    assert copy.history.losses == [0.5]
