@@ -44,6 +44,12 @@ def soup(page):
     return BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
 
 
+@functools.cache
+def anchors(page):
+    """Ids on one rendered page."""
+    return {element["id"] for element in soup(page).select("[id]")}
+
+
 @pytest.fixture(scope="session")
 def ledger():
     return json.loads((HTML / "ledger.json").read_text(encoding="utf-8"))

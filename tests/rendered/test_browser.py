@@ -12,7 +12,8 @@ CONTRAST = """() => {
   const solid = e => {
     for (; e; e = e.parentElement) {
       const c = getComputedStyle(e).backgroundColor;
-      if (!/rgba\\(.*, 0\\)|transparent/.test(c)) return c;
+      const alpha = /^rgba/.test(c) ? parseFloat(c.split(',')[3]) : 1;
+      if (alpha > 0.5) return c; // what shines through counts as what is behind it
     }
     return 'rgb(255, 255, 255)';
   };
