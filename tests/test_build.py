@@ -112,8 +112,10 @@ def built(tmp_path_factory):
     shutil.copy(ROOT / "tools/book.py", root / "tools")
     for folder in ("_css", "vendor"):
         shutil.copytree(ROOT / "book" / folder, root / "book" / folder)
-    for name in ("results.md", "api.md", "references.bib"):
-        shutil.copy(ROOT / "book" / name, root / "book")
+    shutil.copy(ROOT / "book/references.bib", root / "book")
+    for name in ("results", "api"):
+        text = f"# {name}\n\n```{{include}} _generated/{name}.md\n```\n"
+        (root / f"book/{name}.md").write_text(text, encoding="utf-8")
     helper = 'def error() -> float:\n    """One millionth."""\n    return 1e-6\n'
     (root / "opifex_tutorials/validation.py").write_text(f'"""A helper."""\n\n\n{helper}')
     (root / "notebooks/tiny.py").write_text(NOTEBOOK, encoding="utf-8")

@@ -21,8 +21,14 @@ ROOMS = [
     "verification",
     "results",
 ]
-#: Rooms beside the flow. Anyone may use the first two; nobody but a chapter uses the third.
-LEAVES = {"progress": set(), "plotting": {"progress"}, "environment": {*ROOMS, "progress"}}
+#: Rooms beside the flow, and what they may use. Any room may use TOOLS.
+TOOLS = {"progress", "parallel"}
+LEAVES = {
+    "progress": set(),
+    "parallel": {"progress"},
+    "plotting": {"progress"},
+    "environment": {*ROOMS, *TOOLS},
+}
 
 
 def room(path):
@@ -55,7 +61,7 @@ def upward_imports(source, module):
         allowed = LEAVES[own]
     else:
         assert own in ROOMS, f"{own} is not a room of the house: see ROOMS"
-        allowed = {*ROOMS[: ROOMS.index(own)], "progress"}
+        allowed = {*ROOMS[: ROOMS.index(own)], *TOOLS}
     return rooms_imported(source, module) - allowed - {own}
 
 

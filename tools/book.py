@@ -33,7 +33,7 @@ HEADLINE_FIGURE = "fig-headline"
 
 #: Rooms of the package in the order in which data flow through them.
 ROOMS = ["validation", "problems", "models", "losses", "training", "solvers", "verification"]
-ROOMS += ["results", "plotting", "progress", "environment"]
+ROOMS += ["results", "plotting", "parallel", "progress", "environment"]
 
 #: A stuck cell must not hold up a build for ever; no cell comes near this many seconds.
 CELL_TIMEOUT = 1200
@@ -279,27 +279,23 @@ def _title(name: str) -> str:
 
 def api_page() -> str:
     """One section for each module of the package, filled from its docstrings."""
+    order = {room: place for place, room in enumerate(ROOMS)}  # a new room comes last
+    modules = sorted(_modules(), key=lambda m: (order.get(m.split(".")[1], len(order)), m))
     lines: list[str] = []
-    for module in sorted(_documented_modules(), key=lambda m: (ROOMS.index(m.split(".")[1]), m)):
-        lines += [
-            f"## `{module.partition('.')[2]}`",
-            "",
-            "```{eval-rst}",
-            f".. automodule:: {module}",
-        ]
-        lines += ["   :members:", "```", ""]
+    for module in modules:
+        lines += [f"## `{module.partition('.')[2]}`", ""]
+        lines += ["```{eval-rst}", f".. automodule:: {module}", "   :members:", "```", ""]
     return "\n".join(lines) + "\n"
 
 
-def _documented_modules() -> Iterator[str]:
+def _modules() -> Iterator[str]:
     package = ROOT / "opifex_tutorials"
     for path in package.rglob("*.py"):
         parts = path.relative_to(package).with_suffix("").parts
         if parts[-1] == "__init__":
             parts = parts[:-1]
-        # An __init__ that only re-exports has no members of its own; its modules have.
         private = any(part.startswith("_") for part in parts)
-        if parts and parts[0] in ROOMS and not private:
+        if parts and not private:
             yield ".".join(["opifex_tutorials", *parts])
 
 
