@@ -29,7 +29,7 @@ HTML = BUILD / "html"
 REPORTS = BUILD / "reports"
 
 #: The figure that the landing page and the README show.
-HEADLINE_FIGURE = "fig-headline"
+HEADLINE_FIGURE = "fig-burgers"
 
 #: Rooms of the package in the order in which data flow through them.
 ROOMS = ["validation", "problems", "models", "losses", "training", "solvers", "verification"]
