@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
@@ -30,7 +31,7 @@ def burgers_residual(network: MLP, points: jax.Array) -> jax.Array:
 def training_step(widths: Sequence[int], precision: str, points: int) -> Callable[[], None]:
     """Return a function that takes one Adam step on the mean squared residual."""
     jax.config.update("jax_enable_x64", precision == "float64")
-    where = jax.random.uniform(jax.random.key(0), (points, 2), precision)
+    where = jnp.asarray(np.random.default_rng(0).random((points, 2)), precision)
     network = MLP(widths, rngs=nnx.Rngs(0), dtype=jnp.dtype(precision))
     structure, parameters = nnx.split(network)
     optimizer = optax.adam(1e-3)
