@@ -62,8 +62,9 @@ def test_initial_weights_are_glorot_normal_and_biases_zero(framework: str) -> No
     assert np.all(biases == 0)
     # 150,000 samples: the variance is known to about 0.4 %, the mean to 0.3 % of the deviation
     assert np.var(weights) == pytest.approx(2 / (inputs + outputs), rel=0.02)
-    # a uniform distribution of this variance ends at 1.73 deviations
-    assert np.mean(np.abs(weights) > 2 * np.std(weights)) == pytest.approx(0.0455, rel=0.1)
+    # a uniform distribution of this variance ends at 1.73 deviations; JAX cuts its normal at 2.27
+    expected = {"flax": 0.0347, "torch": 0.0455}[framework]
+    assert np.mean(np.abs(weights) > 2 * np.std(weights)) == pytest.approx(expected, rel=0.1)
     assert abs(np.mean(weights)) < 0.015 * np.std(weights)
 
 

@@ -16,7 +16,7 @@ class MLP(nnx.Module):
 
     Weights are drawn from the Glorot normal distribution (variance 2 / (inputs + outputs)), which
     keeps the size of the signal and of its derivatives similar from layer to layer; biases start
-    at zero.
+    at zero. JAX draws it without the tails, rescaled to the same variance.
 
     Args:
         widths: sizes of all layers, input and output included, e.g. ``(2, 20, 20, 1)``.
