@@ -44,8 +44,8 @@
 # ## Is everything installed?
 #
 # One call runs all checks.
-# It starts a fresh Python process for each package, so that a package which crashes is a line in
-# the report and not the end of your session.
+# It starts a fresh Python process for each package, one after the other, so that a package which
+# crashes is a line in the report and not the end of your session.
 
 # %%
 from opifex_tutorials.environment import check
@@ -58,10 +58,10 @@ report = check()
 # A line is *ok*, *outdated* (installed, but outside the required range), *missing*, or *broken*
 # (installed in the right version, but the import fails).
 # The last column holds the command that repairs the line, for pip, or for conda if this Python
-# belongs to a conda environment.
+# belongs to a conda environment; the one before it says how a broken import failed.
 
 # %%
-versions, devices, exchanges = report.tables
+versions, devices, choices, exchanges = report.tables
 versions
 
 # %% [markdown]
@@ -75,7 +75,7 @@ versions
 from opifex_tutorials.results import close_chapter, record
 
 problems = len(report.problems)
-print(report.summary, *report.problems, sep="\n")
+print(*report.problems or ["The book can run here."], sep="\n")
 problems = record("environment_check.problems", problems, at_most=0, unit="problems")
 
 # %% [markdown]
@@ -92,9 +92,9 @@ import tempfile
 from pathlib import Path
 
 code = """
-from opifex_tutorials.environment.versions import check_versions
-torch = next(line for line in check_versions() if line.name == "torch")
-print(torch.verdict, torch.detail, torch.fix, sep="\\n")
+from opifex_tutorials.environment.versions import check_requirement
+torch = check_requirement("torch")
+print(torch["verdict"], torch["detail"], torch["repair"], sep="\\n")
 """
 with tempfile.TemporaryDirectory() as folder:
     (Path(folder) / "torch.py").write_text("import torch\nprint(torch.tensor(1.0))\n")
@@ -133,9 +133,10 @@ assert finished.stdout.startswith("broken")
 #
 # $$a' = (1 - a^2)\,z', \qquad a'' = (1 - a^2)\,z'' - 2\,a\,(1 - a^2)\,z'^2 .$$
 #
-# The second table compares this closed form, for a small network with given weights, with what
+# The next table compares this closed form, for a small network with given weights, with what
 # each framework computes on each device it found.
-# An entry is the largest error divided by the largest value.
+# An entry is the largest error divided by the largest value; the last column says what keeps the
+# book from using the device, if anything does.
 
 # %%
 devices
@@ -153,15 +154,14 @@ import numpy as np
 for dtype, limit in {"float32": 1.2e-7, "float64": 2.3e-16}.items():
     rounding = np.finfo(dtype).eps
     record(f"environment_check.{dtype}_rounding", rounding, at_most=limit, unit="relative")
-worst = max(device.error_float64 for device in report.devices if device.usable)
+worst = max(line["float64"] for line in report.devices if line["problem"] is None)
 worst = record("environment_check.second_derivative", worst, at_most=1e-12, unit="relative")
 
 # %% [markdown]
 # From this follows the device that the book uses with each framework:
 
 # %%
-for choice in report.choices:
-    print(choice)
+choices
 
 # %% [markdown]
 # `choose_device("torch")` and `choose_device("jax")` return the same answers for your own
@@ -220,7 +220,7 @@ for dtype, (_, r, _) in found.items():
 term = jnp.max(jnp.abs(found["float64"][2]))
 term = record("environment_check.term", term, at_most=61.0, unit="residual")
 
-# %% mystnb={"figure": {"name": "fig-rounding", "caption": "The residual of an exact solution"}}
+# %% mystnb={"figure": {"name": "fig-rounding", "caption": "The computed residual of an exact solution, which is pure rounding, is many powers of ten larger in 32 bits than in 64."}}
 import matplotlib.pyplot as plt
 
 from opifex_tutorials.plotting import COLORS, MARKERS, show, style
@@ -266,7 +266,7 @@ show(
 # An array has to pass between them with its values and its *dtype*, the number format, unchanged.
 # *DLPack* is the protocol by which libraries hand each other an array without copying: both look
 # at the same memory.
-# The third table shows, for every pair, that a round trip changes nothing and that the address
+# The last table of the report shows, for every pair, that a round trip changes nothing and that the address
 # stays the same; for PyTorch and JAX in both import orders, each in its own process.
 
 # %%
@@ -306,67 +306,84 @@ print("NumPy float64 arrives in JAX as", without_switch.stdout.strip())
 # ## What will it cost?
 #
 # "A PINN trains for minutes to hours", one reads. Let us measure instead.
-# Every number below comes from a fresh process and, where it can, is the median of three; the
-# processes run one after the other on one CPU thread each, so that they do not disturb each other.
-# First the price of an import, paid by each program and by each process of a program.
+# Every number below comes from a fresh process; the processes run one after the other, each on one
+# thread, so all costs are *per core*.
+# First the price of an import, paid by each program and by each process of a program. The report
+# has measured it on the way, when it imported each package to see whether it is broken. The first
+# line, Python itself, is what a process needs before it imports anything.
 
 # %%
-from opifex_tutorials.environment.costs import measure_imports, measure_training
-from opifex_tutorials.environment.tables import Table
+from opifex_tutorials.environment.report import Table
 
-imports = measure_imports()
-Table(
-    "Import of one module in a fresh process",
-    ("module", "seconds", "memory in MB"),
-    [(cost.module, f"{cost.seconds:.2f}", f"{cost.memory:.0f}") for cost in imports],
-)
+imports = [line for line in report.versions if line["verdict"] == "ok"]
+Table("Import in a fresh process: time in s, peak memory in MB", imports, "package seconds memory")
 
 # %% [markdown]
 # Now training. One *step* computes the Burgers residual at 1,000 points, its mean square, the
 # gradient with respect to all weights, and one update by Adam, the standard first-order optimizer.
 # Three sizes of network stand for what is used in practice, in both frameworks and both
-# precisions.
-
-# %%
-training = measure_training()
-failed = sum(cost.problem is not None for cost in training)
-failed = record("environment_check.failures", failed, at_most=0, unit="processes")
-
-# %% [markdown]
-# The code being timed is the code you would write. In PyTorch the residual is:
+# precisions. In PyTorch the residual is:
 
 # %%
 import inspect
 
-from opifex_tutorials.environment.probes.training_torch import burgers_residual
+from opifex_tutorials.environment.on_torch import burgers_residual
 
 print(inspect.getsource(burgers_residual))
 
 # %% [markdown]
-# The first step is listed apart: in it JAX *compiles*, that is, translates the whole step into
-# machine code for this processor. PyTorch, used as here, does not.
+# In JAX it is `burgers_residual` in `opifex_tutorials.losses.burgers`.
+#
+# Each process takes one step, then three blocks of steps, of which the median counts. The first
+# step is listed apart: in it JAX *compiles*, that is, translates the whole step into machine code
+# for this processor. PyTorch, used as here, does not.
 
 # %%
-FRAMEWORKS = {"jax": "JAX", "torch": "PyTorch"}
-columns = ["network", "hidden layers", "weights", "framework", "precision"]
-columns += ["first step in s", "steps per s", "peak memory in MB"]
-rows = [
-    [
-        *(c.size, str(c.hidden_layers), f"{c.parameters:,}", FRAMEWORKS[c.framework], c.precision),
-        *(f"{c.first_step:.2f}", f"{c.steps_per_second:.0f}", f"{c.peak_memory:.0f}"),
-    ]
-    for c in training
-]
-Table("Training on one CPU thread, 1,000 points a step", columns, rows)
+import json
+from itertools import pairwise, product
 
-# %% mystnb={"figure": {"name": "fig-costs", "caption": "Steps per second against weights"}}
+from opifex_tutorials.environment.processes import run_fresh
+
+points = 1000
+sizes = {  # widths of all layers, and steps in a block
+    "small": ([2, 20, 20, 1], 100),
+    "medium": ([2, *5 * [30], 1], 30),
+    "large": ([2, *8 * [40], 1], 10),
+}
+# Left alone, both libraries split even small products of matrices over several threads, which wait
+# for each other whenever something else runs: a step can take ten times as long.
+one_thread = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+training = []
+for size, framework, precision in product(sizes, ("jax", "torch"), ("float32", "float64")):
+    widths, steps = sizes[size]
+    arguments = (framework, json.dumps(widths), precision, str(points), str(steps))
+    found, problem = run_fresh("probes.training", *arguments, JAX_PLATFORMS="cpu", **one_thread)
+    weights = sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
+    cost = {"network": size, "hidden_layers": len(widths) - 2, "weights": weights}
+    cost |= {"framework": framework, "precision": precision, "problem": problem}
+    training.append({**cost, **(found[0] if found else {})})
+failed = sum(cost["problem"] is not None for cost in training)
+failed = record("environment_check.failures", failed, at_most=0, unit="processes")
+
+# %%
+columns = (
+    "network hidden_layers weights framework precision first_step steps_per_second peak_memory"
+)
+Table("Training on one core: first step in s, peak memory in MB", training, columns)
+
+# %% mystnb={"figure": {"name": "fig-costs", "caption": "Training slows down as the network grows, in both frameworks and both precisions; on one core, the choice of the network matters more than that of the framework."}}
 figure, axes = plt.subplots()
-for framework, color, marker in zip(FRAMEWORKS, COLORS, MARKERS, strict=False):
+for framework, color, marker in zip(("jax", "torch"), COLORS, MARKERS, strict=False):
     for precision, line_style in (("float32", "--"), ("float64", "-")):
-        costs = [c for c in training if (c.framework, c.precision) == (framework, precision)]
-        weights, speed = zip(*((c.parameters, c.steps_per_second) for c in costs), strict=True)
-        label = f"{FRAMEWORKS[framework]}, {precision}"
-        axes.loglog(weights, speed, color=color, marker=marker, linestyle=line_style, label=label)
+        costs = [c for c in training if (c["framework"], c["precision"]) == (framework, precision)]
+        axes.loglog(
+            [cost["weights"] for cost in costs],
+            [cost["steps_per_second"] for cost in costs],
+            color=color,
+            marker=marker,
+            linestyle=line_style,
+            label=f"{framework}, {precision}",
+        )
 axes.set(xlabel="weights", ylabel="steps per second")
 axes.legend()
 show(
@@ -382,13 +399,11 @@ show(
 # Adam:
 
 # %%
-price = {
-    (cost.framework, cost.size): cost.first_step + 10_000 / cost.steps_per_second
-    for cost in training
-    if cost.precision == "float64"
-}
-for (framework, size), seconds in price.items():
-    record(f"environment_check.price_{framework}_{size}", seconds, unit="s")
+for cost in training:
+    if cost["precision"] == "float64":
+        seconds = cost["first_step"] + 10_000 / cost["steps_per_second"]
+        name = f"price_{cost['framework']}_{cost['network']}"
+        record(f"environment_check.{name}", seconds, unit="s")
 
 # %% [markdown]
 # In `float64` that is {glue:text}`environment_check.price_jax_small:.0f` s (JAX) or
@@ -477,10 +492,10 @@ for dtype in ("float32", "float64"):
 
 # %% tags=["hide-input"]
 for cost in training:
-    if (cost.size, cost.precision) == ("medium", "float64"):
+    if (cost["network"], cost["precision"]) == ("medium", "float64"):
         rounds = -(-5 // 2)
-        seconds = rounds * (cost.first_step + 20_000 / cost.steps_per_second)
-        print(f"{FRAMEWORKS[cost.framework]}: {seconds / 60:.0f} minutes")
+        seconds = rounds * (cost["first_step"] + 20_000 / cost["steps_per_second"])
+        print(f"{cost['framework']}: {seconds / 60:.0f} minutes")
 
 # %% [markdown]
 # ````{solution-end}
@@ -491,8 +506,9 @@ for cost in training:
 #
 # - Give the thin layer a larger viscosity, such as $\nu = 1/10$, and watch the noise of the
 #   residual fall. Which power of $\nu$ does it follow?
-# - Measure with ten times the points, `measure_training(points=10_000)`. Does the time of a step
-#   grow tenfold in both frameworks?
+# - Measure with ten times the points, `points = 10_000`. Does the time of a step grow tenfold in
+#   both frameworks?
+# - Measure without `one_thread`, once alone and once while another program computes.
 # - Break your own environment: install an older Optax into a scratch environment and read the
 #   report.
 #

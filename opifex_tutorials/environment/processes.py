@@ -1,77 +1,44 @@
 """Run a probe in a fresh process, so that whatever happens to it does not happen to the caller."""
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+Record = dict[str, Any]  #: strings, numbers, booleans and ``None`` by name
 #: marks a line of standard output as a record (RFC 7464), so that a library may print beside it
-RECORD_SEPARATOR = "\x1e"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a probe said before it ended.
-
-    Attributes:
-        records: everything the probe emitted, in order, also if it failed later.
-        error: ``None``, or one line that says how the probe failed.
-    """
-
-    records: tuple[dict[str, Any], ...]
-    error: str | None
-
-
-def emit(**record: Any) -> None:
-    """Hand one record to the parent. Called inside a probe; a later crash does not lose it."""
-    print(f"{RECORD_SEPARATOR}{json.dumps(record)}", flush=True)
+MARK = "\x1e"
 
 
 def run_fresh(
-    probe: str,
-    *arguments: str,
-    variables: Mapping[str, str] | None = None,
-    timeout: float = 120.0,
-) -> Outcome:
-    """Run ``python -m opifex_tutorials.environment.probes.<probe>`` and collect its records.
+    probe: str, *arguments: str, timeout: float = 120.0, **variables: str
+) -> tuple[list[Record], str | None]:
+    """Run a probe, such as ``"probes.devices"``, with the given environment variables set.
 
-    Args:
-        probe: name of a module in :mod:`opifex_tutorials.environment.probes`.
-        arguments: its command-line arguments.
-        variables: environment variables set on top of the present ones; default none.
-        timeout: seconds after which the probe is ended. The default leaves ten times the time
-            that the slowest probe takes on two cores.
+    Returns:
+        the records it yielded, also if it failed later, and one line that says how it failed (by
+        taking longer than ``timeout`` seconds, for example), or ``None``.
     """
-    command = [sys.executable, "-m", f"{__package__}.probes.{probe}", *arguments]
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **(variables or {})}
+    command = [sys.executable, "-c", f"from {__name__} import serve; serve()", probe, *arguments]
+    fixed = {"PYTHONIOENCODING": "utf-8", "JAX_TRACEBACK_FILTERING": "off"}  # last line: the error
+    settings: Record = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    settings |= {"env": {**os.environ, **fixed, **variables}, "timeout": timeout}
     try:
-        completed = subprocess.run(
-            command,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            timeout=timeout,
-        )
-    except subprocess.TimeoutExpired as expired:
-        return Outcome(_records(expired.stdout or b""), f"no answer within {timeout:g} s")
-    records = _records(completed.stdout)
-    return Outcome(records, _error(completed.returncode, completed.stderr))
+        done = subprocess.run(command, **settings)
+    except subprocess.TimeoutExpired:
+        return [], f"no answer within {timeout:g} s"
+    records = [json.loads(line[1:]) for line in done.stdout.split("\n") if line.startswith(MARK)]
+    if done.returncode < 0:
+        return records, f"crashed with signal {signal.Signals(-done.returncode).name}"
+    last_words = done.stderr.strip().splitlines() or ["failed without a word"]
+    return records, last_words[-1].strip() if done.returncode else None
 
 
-def _records(output: bytes) -> tuple[dict[str, Any], ...]:
-    # the last piece is what follows the last line break: empty, or a record cut short
-    *lines, _ = output.decode("utf-8", errors="replace").split("\n")
-    return tuple(json.loads(line[1:]) for line in lines if line.startswith(RECORD_SEPARATOR))
-
-
-def _error(exit_status: int, stderr: bytes) -> str | None:
-    if exit_status == 0:
-        return None
-    if exit_status < 0:
-        return f"crashed with signal {signal.Signals(-exit_status).name}"
-    lines = stderr.decode("utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else f"ended with exit status {exit_status}"
+def serve() -> None:
+    """Run the probe named on the command line and print each record as it comes."""
+    module, _, probe = sys.argv[1].partition(".")
+    for record in getattr(importlib.import_module(f"{__package__}.{module}"), probe)(*sys.argv[2:]):
+        print(f"{MARK}{json.dumps(record)}", flush=True)

@@ -1,32 +1,58 @@
 """Everything that is known about the environment, in one object that prints itself."""
 
-import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from html import escape
 
-from opifex_tutorials.environment.devices import (
-    DEVICE_NAMES,
-    FRAMEWORKS,
-    Choice,
-    Device,
-    check_devices,
-    choose_device,
-)
-from opifex_tutorials.environment.interoperability import Exchange, check_interoperability
-from opifex_tutorials.environment.tables import Table
-from opifex_tutorials.environment.versions import Version, check_versions
+from opifex_tutorials.environment.devices import FRAMEWORKS, check_devices, choose_device
+from opifex_tutorials.environment.processes import Record, run_fresh
+from opifex_tutorials.environment.versions import check_versions
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """Some entries of records as columns, in text and in HTML; the first one names the row."""
+
+    caption: str
+    records: Sequence[Record]
+    columns: str
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """The cells as text, headings first."""
+        names = self.columns.split()
+        rows = [[_text(record.get(name)) for name in names] for record in self.records]
+        return [[name.replace("_", " ") for name in names], *rows]
+
+    def __repr__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(*self.lines, strict=True)]
+        text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in self.lines]
+        return "\n".join([self.caption, "-" * len(self.caption), *text])
+
+    def _repr_html_(self) -> str:
+        head, *body = [[escape(cell) for cell in line] for line in self.lines]
+        row = '<tr><th scope="row">{}</th>' + (len(head) - 1) * "<td>{}</td>" + "</tr>"
+        heading = row.replace("td>", "th>").replace("<th>", '<th scope="col">').format(*head)
+        rows = "\n".join(row.format(*cells) for cells in body)
+        caption = f'<table class="table">\n<caption>{escape(self.caption)}</caption>'
+        return f"{caption}\n<thead>{heading}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is installed, what it can do, and what to fix.
-
-    It prints as text, shows as tables in a notebook, and :meth:`to_dict` serves machines.
+    """What is installed, what it can do, and what to fix, in text and for machines.
 
     Attributes:
         python: path of the Python that was checked, because a notebook may run another one.
-        platform: operating system and processor.
         versions: one line for each requirement.
         devices: one line for each device of each framework.
         choices: the device that the book uses with each framework.
@@ -34,27 +60,21 @@ class Report:
     """
 
     python: str
-    platform: str
-    versions: tuple[Version, ...]
-    devices: tuple[Device, ...]
-    choices: tuple[Choice, ...]
-    exchanges: tuple[Exchange, ...]
+    versions: list[Record]
+    devices: list[Record]
+    choices: list[Record]
+    exchanges: list[Record]
 
     @property
-    def problems(self) -> tuple[str, ...]:
+    def problems(self) -> list[str]:
         """What keeps the book from running, one sentence each; empty if it can run."""
-        found = [
-            f"{line.name} is {line.verdict}" + (f": {line.fix}" if line.fix else "")
-            for line in self.versions
-            if line.verdict != "ok" and not line.optional
+        wrong = [line for line in self.versions if line["verdict"] != "ok" and not line["optional"]]
+        idle = [choice for choice in self.choices if choice["device"] is None]
+        return [
+            *(f"{line['package']} is {line['verdict']}: {line['repair']}" for line in wrong),
+            *(f"no device for {choice['framework']}: {choice['reason']}" for choice in idle),
+            *(f"{e['imports']}: {e['check']}: {e['fault']}" for e in self.exchanges if e["fault"]),
         ]
-        found += [str(choice) for choice in self.choices if choice.device is None]
-        found += [
-            f"{line.imports}: {line.check}: {line.detail}"
-            for line in self.exchanges
-            if not line.passed
-        ]
-        return tuple(found)
 
     @property
     def ready(self) -> bool:
@@ -62,84 +82,37 @@ class Report:
         return not self.problems
 
     @property
-    def summary(self) -> str:
-        """The verdict in one line."""
-        if self.ready:
-            return "The book can run here."
-        return f"The book cannot run here: {len(self.problems)} problem(s) to fix."
-
-    @property
-    def tables(self) -> tuple[Table, Table, Table]:
-        """The tables of versions, of devices, and of the exchange of arrays."""
-        versions = Table(
-            "Versions",
-            ("package", "required", "found", "verdict", "repair"),
-            [
-                (
-                    line.name + (" (optional)" if line.optional else ""),
-                    line.required or "any",
-                    line.found or "none",
-                    line.verdict + (f" ({line.detail})" if line.detail else ""),
-                    line.fix or "",
-                )
-                for line in self.versions
-            ],
-        )
-        devices = Table(
-            "Devices, and the relative error of a second derivative",
-            ("framework", "device", "in float32", "in float64", "verdict"),
-            [
-                (
-                    FRAMEWORKS[line.framework],
-                    f"{DEVICE_NAMES.get(line.kind, line.kind)} {line.name}".strip(),
-                    _scientific(line.error_float32),
-                    _scientific(line.error_float64),
-                    line.verdict,
-                )
-                for line in self.devices
-            ],
-        )
-        exchanges = Table(
-            "Exchange of arrays",
-            ("imported", "check", "verdict", "evidence"),
-            [
-                (line.imports, line.check, "ok" if line.passed else "failed", line.detail)
-                for line in self.exchanges
-            ],
-        )
-        return versions, devices, exchanges
+    def tables(self) -> list[Table]:
+        """Versions, devices (with errors of a second derivative), choices, and exchanges."""
+        versions = "package required found verdict optional detail repair"
+        devices = "framework device name float32 float64 problem"
+        return [
+            Table("Versions", self.versions, versions),
+            Table("Devices, and relative errors of a second derivative", self.devices, devices),
+            Table("Devices that the book uses", self.choices, "framework device reason"),
+            Table("Exchange of arrays", self.exchanges, "imports check verdict fault"),
+        ]
 
     def __str__(self) -> str:
-        parts = [f"{self.python}\n{self.platform}", *map(str, self.tables)]
-        parts.append("\n".join(map(str, self.choices)))
-        parts.append("\n".join([self.summary, *(f"- {problem}" for problem in self.problems)]))
-        return "\n\n".join(parts)
+        summary = "The book can run here." if self.ready else "The book cannot run here:"
+        return "\n\n".join(
+            [self.python, *map(str, self.tables), "\n".join([summary, *self.problems])]
+        )
 
-    def _repr_html_(self) -> str:
-        tables = "\n".join(table._repr_html_() for table in self.tables)
-        return f"{tables}\n<p>{self.summary}</p>"
-
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Record:
         """Return everything as dictionaries, lists, strings, numbers and ``None``."""
-        return {"ready": self.ready, "problems": list(self.problems), **asdict(self)}
+        return {"ready": self.ready, "problems": self.problems, **asdict(self)}
 
 
 def check() -> Report:
-    """Check versions, devices and the exchange of arrays.
-
-    It takes some ten seconds, because every package is imported in a process of its own, and
-    returns a report also if JAX or PyTorch is absent or broken.
-    """
+    """Check everything, in some twenty seconds, also where JAX or PyTorch is absent or broken."""
     devices = check_devices()
-    return Report(
-        python=sys.executable,
-        platform=platform.platform(),
-        versions=check_versions(),
-        devices=devices,
-        choices=tuple(choose_device(framework, devices) for framework in FRAMEWORKS),
-        exchanges=check_interoperability(),
-    )
-
-
-def _scientific(value: float | None) -> str:
-    return "none" if value is None else f"{value:.0e}"
+    choices = [choose_device(framework, devices) for framework in FRAMEWORKS]
+    exchanges: list[Record] = []
+    for pair in (("numpy", "torch"), ("numpy", "jax"), ("torch", "jax"), ("jax", "torch")):
+        records, error = run_fresh("probes.exchange", *pair, JAX_ENABLE_X64="1")
+        if error:
+            records.append({"check": "the process ends well", "fault": error})
+        line = {"imports": ", then ".join(pair)}
+        exchanges += [line | r | {"verdict": "failed" if r["fault"] else "ok"} for r in records]
+    return Report(sys.executable, check_versions(), devices, choices, exchanges)

@@ -1,0 +1,117 @@
+"""What runs in a fresh process: each probe imports a framework and yields records."""
+
+import importlib
+import json
+import timeit
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from opifex_tutorials.environment.processes import Record
+from opifex_tutorials.results import peak_memory
+
+#: largest relative error allowed for a second derivative: rounding leaves 1e-6 and 1e-15
+TOLERANCES = {"float32": 1e-3, "float64": 1e-12}
+
+_random = np.random.default_rng(0)
+#: a tanh network: weights (inputs, outputs) and biases of each layer; points of shape (points, 1)
+LAYERS = [(_random.normal(size=(n, 8)), _random.normal(size=8)) for n in (1, 8)]
+POINTS = np.linspace(-1.0, 1.0, 101)[:, None]
+
+
+def network(x: Any, layers: Any, tanh: Callable[[Any], Any]) -> Any:
+    """Evaluate the network, whose output is the sum of its last layer, in any framework."""
+    for weights, biases in layers:
+        x = tanh(x @ weights + biases)
+    return x.sum(-1)
+
+
+def closed_form(x: np.ndarray) -> np.ndarray:
+    """Return the second derivative of the network, layer by layer.
+
+    With a = tanh(z) the chain rule gives a' = (1 - a²) z' and a'' = (1 - a²) z'' - 2 a a' z', where
+    z = W a_previous + b is linear in the layer before.
+    """
+    a, a_x, a_xx = x, np.ones_like(x), np.zeros_like(x)
+    for weights, biases in LAYERS:
+        a, z_x, z_xx = np.tanh(a @ weights + biases), a_x @ weights, a_xx @ weights
+        a_x = (1 - a**2) * z_x
+        a_xx = (1 - a**2) * z_xx - 2 * a * a_x * z_x
+    return np.asarray(a_xx.sum(-1))
+
+
+def error_of_second_derivative(library: Any, dtype: str, device: Any) -> float:
+    """Return the largest error of a framework at ``POINTS``, relative to the largest value."""
+    computed, exact = library.second_derivative(dtype, device)[:, 0], closed_form(POINTS)
+    if computed.dtype != dtype:
+        raise TypeError(f"asked for {dtype}, computed in {computed.dtype}")
+    if not np.all(np.isfinite(computed)):
+        raise ArithmeticError("the second derivative is not finite")
+    return float(np.max(np.abs(computed - exact)) / np.max(np.abs(exact)))
+
+
+def devices(framework: str) -> Iterator[Record]:
+    """Yield one record for each device; what it cannot do is a finding, whatever it raises."""
+    library = importlib.import_module(f"{__package__}.on_{framework}")
+    for device, name, handle in library.devices():
+        record, problems = {"device": device, "name": name}, []
+        for dtype, tolerance in TOLERANCES.items():
+            try:
+                record[dtype] = error = error_of_second_derivative(library, dtype, handle)
+                if error > tolerance:
+                    problems.append(f"wrong second derivatives in {dtype}, error {error:.0e}")
+            except Exception as fault:
+                first_line = str(fault).strip().partition("\n")[0]
+                problems.append(f"no {dtype} ({type(fault).__name__}: {first_line})")
+        yield {**record, "problem": "; ".join(problems) or None}
+
+
+def exchange(first: str, second: str) -> Iterator[Record]:
+    """Import two libraries in this order; yield each check with its fault, which may be ``None``.
+
+    Round trips have to keep dtype and values; DLPack, the protocol for handing on an array without
+    copying it, has to give the same address in memory; frameworks have to differentiate.
+    """
+    full = {"numpy": "numpy", "torch": "torch", "jax": "jax.numpy"}
+    library = {name: importlib.import_module(full[name]) for name in (first, second)}
+    for source, target in ((first, second), (second, first)):
+        changed, copied = [], []
+        # NumPy sees the memory of JAX as read-only, which DLPack cannot hand on; a copy can go back
+        give_back = getattr(library[source], "asarray" if target == "numpy" else "from_dlpack")
+        for dtype in ("float32", "float64", "int32", "int64", "complex128", "bool"):
+            # JAX shares only memory that starts at a multiple of 64 bytes, and copies any other
+            buffer = np.zeros(512, dtype=np.uint8)
+            start = -buffer.ctypes.data % 64
+            values = buffer[start : start + 12 * np.dtype(dtype).itemsize].view(dtype)
+            values[:] = np.arange(12) % 5
+            here = library[source].from_dlpack(values)
+            there = library[target].from_dlpack(here)
+            back = np.asarray(give_back(there))
+            if back.dtype != values.dtype or not np.array_equal(back, values):
+                changed.append(dtype)
+            if np.asarray(there).ctypes.data != np.asarray(here).ctypes.data:
+                copied.append(dtype)
+        names = f"{source} → {target}"
+        yield {"check": f"{names} and back keeps dtype and values", "fault": ", ".join(changed)}
+        yield {"check": f"{names} shares memory (DLPack)", "fault": ", ".join(copied)}
+    for name in (first, second) if first != "numpy" else ():
+        (cpu, *_) = devices(name)
+        yield {"check": f"{name} differentiates twice", "fault": cpu["problem"]}
+
+
+def training(framework: str, widths: str, precision: str, *counts: str) -> Iterator[Record]:
+    """Time one step of training, in which JAX compiles, and three blocks of more steps.
+
+    Yields:
+        seconds of the ``first_step``, ``steps_per_second`` in the median block, ``peak_memory`` in
+        MB, and the ``dtype`` in which the loss came out.
+    """
+    points, steps = map(int, counts)
+    library = importlib.import_module(f"{__package__}.on_{framework}")
+    step = library.training_step(json.loads(widths), precision, points)
+    first_step = timeit.timeit(step, number=1)
+    speed = steps / median(timeit.repeat(step, number=steps, repeat=3))
+    record: Record = {"first_step": first_step, "steps_per_second": speed}
+    yield {**record, "peak_memory": peak_memory(), "dtype": str(step().dtype).split(".")[-1]}
