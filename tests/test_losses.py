@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 
 from opifex_tutorials.losses.burgers import burgers_residual
 from opifex_tutorials.losses.collocation import CollocationProblem, CollocationSystem, Term
@@ -32,6 +33,7 @@ from opifex_tutorials.models.trial_functions import (
 )
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
+from opifex_tutorials.solvers.pinn import compile_pinn
 
 BURGERS = BurgersProblem(0.01)
 T, X = np.random.default_rng(1).random((2, 25))
@@ -110,26 +112,26 @@ def test_stretch_and_its_inverse(viscosity):
     assert stretch(jnp.asarray(1.0), width) == pytest.approx(1.0)
 
 
-FORMULATIONS = [
-    burgers_soft(BURGERS, 64),
-    burgers_hard(BURGERS, 64),
-    burgers_layer(BURGERS, 64),
-    heat(HeatProblem(), 64),
-    wave(WaveProblem(), 64),
-    poisson(PoissonProblem(1), 64),
-    poisson(PoissonProblem(2), 64),
+CASES = [
+    (burgers_soft, BURGERS),
+    (burgers_hard, BURGERS),
+    (burgers_layer, BURGERS),
+    (heat, HeatProblem()),
+    (wave, WaveProblem()),
+    (poisson, PoissonProblem(1)),
+    (poisson, PoissonProblem(2)),
 ]
 
 
-@pytest.mark.parametrize("formulation", FORMULATIONS)
-def test_jacobian_and_curvature_against_finite_differences(formulation):
-    problem = CollocationProblem(formulation, (6, 5))
-    system = CollocationSystem(problem, problem.sample((0, 0)))
-    theta = problem.initial_parameters(0)
+@pytest.mark.parametrize(("build", "problem"), CASES)
+def test_jacobian_and_curvature_against_finite_differences(build, problem):
+    compiled = compile_pinn(build, problem, 64, (6, 5))
+    system = CollocationSystem(compiled, problem, compiled.sample(problem, (0, 0)))
+    theta = compiled.initial_parameters(0)
     direction = np.random.default_rng(0).normal(size=theta.size)
     r, jacobian = system.linearize(theta)
     np.testing.assert_allclose(r, system.residuals(theta), atol=1e-14)
-    assert problem.loss(theta, system.points) == pytest.approx(float(r @ r), rel=1e-12)
+    assert compiled.loss(theta, (problem, system.points)) == pytest.approx(float(r @ r), rel=1e-12)
 
     def along(s):
         return system.residuals(theta + s * direction)
@@ -144,25 +146,53 @@ def test_jacobian_and_curvature_against_finite_differences(formulation):
 
 
 def test_soft_loss_is_the_sum_of_three_mean_squares():
-    problem = CollocationProblem(burgers_soft(BURGERS, 64), (6,))
-    points, theta = problem.sample((0, 0)), problem.initial_parameters(0)
-    r = np.asarray(problem.residuals(theta, points))
+    compiled = CollocationProblem(burgers_soft, 64, (2, 6, 1))
+    points, theta = compiled.sample(BURGERS, (0, 0)), compiled.initial_parameters(0)
+    r = np.asarray(compiled.residuals(BURGERS, theta, points))
     assert [len(p) for p in points] == [64, 8, 8]
     x = 2 * points[1][:, 0] - 1
-    u = problem.evaluate(theta, (0 * x, x))
+    u = compiled.evaluate(BURGERS, theta, (0 * x, x))
     assert np.sum(r[64:72] ** 2) == pytest.approx(np.mean((u + np.sin(np.pi * x)) ** 2))
     times, ends = points[2][:, 0], np.where(points[2][:, 1] < 0.5, -1.0, 1.0)
-    u = problem.evaluate(theta, (times, ends))
+    u = compiled.evaluate(BURGERS, theta, (times, ends))
     assert np.sum(r[72:] ** 2) == pytest.approx(np.mean(u**2))
 
 
 def test_samples_are_reproducible_balanced_and_different_from_round_to_round():
-    problem = CollocationProblem(burgers_hard(BURGERS, 64), (4,))
-    (first,), (again,), (other,) = (problem.sample(seed) for seed in ((5, 0), (5, 0), (5, 50)))
+    compiled = CollocationProblem(burgers_hard, 64, (2, 4, 1))
+    (first,), (again,), (other,) = (
+        compiled.sample(BURGERS, seed) for seed in ((5, 0), (5, 0), (5, 50))
+    )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
     for column in first.T:
         assert np.histogram(column, bins=64, range=(0, 1))[0].tolist() == [1] * 64
+
+
+@pytest.mark.parametrize(
+    ("build", "one", "other"),
+    [
+        (burgers_layer, BurgersProblem(0.01, 0.5), BurgersProblem(0.02, 1.0)),
+        (heat, HeatProblem(0.1), HeatProblem(0.2, amplitudes=(0.3, 0.2, 0.1))),
+    ],
+)
+def test_problems_of_one_kind_share_a_compilation_but_not_their_numbers(build, one, other):
+    compiled = CollocationProblem(build, 64, (build(one, 64).inputs, 6, 1))
+    theta, points = compiled.initial_parameters(0), compiled.sample(one, (0, 0))
+    residuals = [compiled.residuals(problem, theta, points) for problem in (one, other)]
+    assert compiled.residuals._cache_size() == 1
+    for problem, computed in zip((one, other), residuals, strict=True):
+        (term,) = build(problem, 64).terms
+        residual = term.residual(build(problem, 64).trial(network_of(compiled, theta)))
+        by_hand = [residual(*term.place(z)) / 8 for z in points[0]]
+        np.testing.assert_allclose(computed, by_hand, atol=1e-12)
+
+
+def network_of(compiled, theta):
+    """A network with given parameters, put together without the class under test."""
+    model = flax_mlp.MLP(compiled.widths, rngs=nnx.Rngs(1))
+    nnx.update(model, ravel_pytree(nnx.state(model))[1](jnp.asarray(theta)))
+    return model
 
 
 @pytest.mark.parametrize("points", [0, -4, 100])

@@ -130,10 +130,10 @@ def test_a_start_that_is_not_finite_is_refused():
 
 
 def test_the_correction_is_worth_its_price_on_burgers():
-    problem = CollocationProblem(burgers_layer(BurgersProblem(0.05), 512), (8, 8))
-    system = CollocationSystem(problem, problem.sample((0, 0)))
+    problem, compiled = BurgersProblem(0.05), CollocationProblem(burgers_layer, 512, (3, 8, 8, 1))
+    system = CollocationSystem(compiled, problem, compiled.sample(problem, (0, 0)))
     losses = [
-        run(system, problem.initial_parameters(0), 120, geodesic=g)[-1].loss for g in (True, False)
+        run(system, compiled.initial_parameters(0), 120, geodesic=g)[-1].loss for g in (True, False)
     ]
     assert losses[0] < losses[1] / 5
 

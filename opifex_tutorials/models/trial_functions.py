@@ -3,7 +3,7 @@ r"""Trial functions: a network inside a formula that satisfies conditions by con
 .. math:: \hat u(z) = \text{lift}(z) + \text{mask}(z)\, N(\text{features}(z))
 
 The lift satisfies the initial and boundary conditions, the mask vanishes where they hold, so no
-weights of the network can violate them (Lagaris, Likas & Fotiadis 1998, section 2).
+weights of the network can violate them (Lagaris, Likas & Fotiadis 1998).
 """
 
 from collections.abc import Callable, Sequence

@@ -98,8 +98,8 @@ def solve_burgers_grid(
     require_integer("steps", steps, 1, 10**6)
     require_between("tolerance", tolerance, 0.0, 1.0)
     clock, h = Stopwatch(), problem.final_time / steps
-    wavenumbers: FloatArray = np.pi * np.arange(points // 2 + 1)
-    linear = np.asarray(-problem.viscosity * wavenumbers**2, dtype=np.float64)
+    wavenumbers = np.linspace(0, np.pi * (points // 2), points // 2 + 1)
+    linear = -problem.viscosity * wavenumbers**2
     # The derivative of the highest mode is not seen on the grid.
     flux_factor = np.where(np.arange(points // 2 + 1) < points // 2, -0.5j * wavenumbers, 0)
 

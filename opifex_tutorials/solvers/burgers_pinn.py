@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from opifex_tutorials.losses.collocation import Build
 from opifex_tutorials.losses.formulations import burgers_hard, burgers_layer, burgers_soft
 from opifex_tutorials.problems.burgers import BurgersProblem
-from opifex_tutorials.solvers.pinn import Build, PinnSolution, train_pinn
+from opifex_tutorials.solvers.pinn import PinnSolution, train_pinn
 from opifex_tutorials.validation import require_choice
 
 FORMULATIONS: dict[str, Build] = {

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from opifex_tutorials.losses.collocation import Build
 from opifex_tutorials.losses.formulations import heat, poisson, wave
 from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
-from opifex_tutorials.solvers.pinn import Build, PinnSolution, train_pinn
+from opifex_tutorials.solvers.pinn import PinnSolution, train_pinn
 
 FORMULATIONS: dict[type, Build] = {HeatProblem: heat, WaveProblem: wave, PoissonProblem: poisson}
 

@@ -10,7 +10,7 @@ For residuals :math:`r(\theta)`, Jacobian :math:`J` and damping :math:`\lambda`,
 
 where :math:`r_{dd}` is the second derivative of the residuals along d. The first equation follows
 the tangent of the path that the damped problem describes, the second its curvature (Transtrum &
-Sethna 2012, arXiv:1201.5885, equation 10). The two share one Cholesky factor.
+Sethna 2012, arXiv:1201.5885). The two share one Cholesky factor.
 """
 
 from dataclasses import dataclass
@@ -44,15 +44,16 @@ class LevenbergMarquardtState:
 
     Attributes:
         parameters: θ, shape (P,).
-        damping: λ for the next step. The first may be anything reasonable: it adapts within a
-            few steps.
+        damping: λ for the next step. None, the start, stands for the largest diagonal entry of
+            the Gram matrix: a first step that is short in the scale of the problem, since a long
+            one can saturate the network for good.
         loss: sum of squares at the parameters.
         trials: number of trial steps so far, refused ones included.
         stalled: no damping gave a decrease: a minimum, to rounding.
     """
 
     parameters: FloatArray
-    damping: float = 1e-2
+    damping: float | None = None
     loss: float = np.inf
     trials: int = 0
     stalled: bool = False
@@ -65,7 +66,7 @@ def levenberg_marquardt_step(
 
     The gain ratio ρ compares the actual with the predicted decrease and steers the damping: an
     accepted step multiplies it by max(1/3, 1 - (2ρ - 1)³), trials refused in a row by 2, 4, 8, ...
-    (Nielsen 1999, "Damping parameter in Marquardt's method", equation 2.5). On Burgers this
+    (Madsen, Nielsen & Tingleff 2004, equation 2.21). On Burgers this
     smooth rule refuses a third of the trials that thresholds on ρ refuse.
 
     Args:
@@ -81,7 +82,8 @@ def levenberg_marquardt_step(
     if not (np.isfinite(r).all() and np.isfinite(jacobian).all()):
         raise ValueError("residuals or Jacobian: allowed are finite values at the starting point")
     loss, gradient, gram = float(r @ r), jacobian.T @ r, jacobian.T @ jacobian
-    damping, trials, growth = state.damping, state.trials, 2.0
+    damping = gram.diagonal().max() if state.damping is None else state.damping
+    trials, growth = state.trials, 2.0
     while damping <= MAXIMUM_DAMPING:
         trials += 1
         step = _damped_step(system, state.parameters, jacobian, gram, gradient, damping, geodesic)

@@ -1,0 +1,47 @@
+"""Runs side by side: order, isolation, errors, and no guard needed in a script."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from opifex_tutorials.parallel import side_by_side
+
+
+def test_results_come_in_order_from_single_threaded_workers():
+    def work(number):
+        return number**2, os.environ["OMP_NUM_THREADS"], os.environ["XLA_FLAGS"], os.getpid()
+
+    before = dict(os.environ)
+    results = side_by_side(work, range(4))
+    assert [r[0] for r in results] == [0, 1, 4, 9]
+    assert {r[1] for r in results} == {"1"}
+    assert all("multi_thread_eigen=false" in r[2] for r in results)
+    assert os.getpid() not in {r[3] for r in results}
+    assert dict(os.environ) == before
+
+
+def test_an_error_in_a_worker_is_raised_here():
+    def fail(number):
+        raise ValueError(f"number={number}")
+
+    with pytest.raises(ValueError, match="number=1"):
+        side_by_side(fail, [1])
+
+
+def test_no_tasks_no_results():
+    assert side_by_side(abs, []) == []
+
+
+def test_a_script_needs_no_main_guard(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from opifex_tutorials.parallel import side_by_side\n"
+        "def double(x):\n    return 2 * x\n"
+        "print(side_by_side(double, [1, 2]))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.stdout.strip() == "[2, 4]", result.stderr
