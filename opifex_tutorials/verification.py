@@ -16,12 +16,16 @@ def relative_l2(computed: ArrayLike, reference: ArrayLike) -> float:
     Raises:
         ValueError: if the shapes differ, a value is not finite or the reference is zero.
     """
-    return _relative(computed, reference, 2)
-
-
-def relative_maximum(computed: ArrayLike, reference: ArrayLike) -> float:
-    r"""Return :math:`\|u - u_{ref}\|_\infty / \|u_{ref}\|_\infty`; see :func:`relative_l2`."""
-    return _relative(computed, reference, np.inf)
+    u, exact = np.asarray(computed, dtype=float), np.asarray(reference, dtype=float)
+    if u.shape != exact.shape:
+        raise ValueError(f"computed with shape {u.shape}: allowed is the shape {exact.shape}")
+    for name, values in (("computed", u), ("reference", exact)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} with values that are not finite: allowed are finite numbers")
+    size = np.linalg.norm(exact.ravel())
+    if size == 0:
+        raise ValueError("reference=0 everywhere: allowed is a reference with a nonzero value")
+    return float(np.linalg.norm((u - exact).ravel()) / size)
 
 
 def convergence_order(step_sizes: ArrayLike, errors: ArrayLike) -> FloatArray:
@@ -45,16 +49,3 @@ def convergence_order(step_sizes: ArrayLike, errors: ArrayLike) -> FloatArray:
     if values.shape != sizes.shape or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"errors={errors!r}: allowed are positive numbers, one per step size")
     return np.diff(np.log(values)) / np.diff(np.log(sizes))
-
-
-def _relative(computed: ArrayLike, reference: ArrayLike, norm: float) -> float:
-    u, exact = np.asarray(computed, dtype=float), np.asarray(reference, dtype=float)
-    if u.shape != exact.shape:
-        raise ValueError(f"computed with shape {u.shape}: allowed is the shape {exact.shape}")
-    for name, values in (("computed", u), ("reference", exact)):
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} with values that are not finite: allowed are finite numbers")
-    size = np.linalg.norm(exact.ravel(), norm)
-    if size == 0:
-        raise ValueError("reference=0 everywhere: allowed is a reference with a nonzero value")
-    return float(np.linalg.norm((u - exact).ravel(), norm) / size)
