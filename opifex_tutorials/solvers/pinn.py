@@ -101,7 +101,7 @@ def train_pinn(
     optimizer: str = "levenberg_marquardt",
     hidden: Sequence[int] = (16, 16),
     points: int = 2048,
-    steps: int = 200,
+    steps: int = 150,
     resample_every: int | None = 50,
     tolerance: float = 1e-3,
     geodesic: bool = True,
