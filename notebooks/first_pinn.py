@@ -281,8 +281,8 @@ d = -np.linalg.solve(A, J.T @ r)
 # (J^T J + \lambda I)\, a = -J^T r_{dd}, \qquad \theta \leftarrow \theta + d + \tfrac{1}{2} a.
 # $$
 #
-# This *geodesic acceleration* {cite}`transtrum2012` reuses the matrix, and $r_{dd}$ costs no more
-# than two evaluations of the residual.
+# This *geodesic acceleration* {cite}`transtrum2012` reuses the matrix, and $r_{dd}$ costs two to
+# three evaluations of the residual.
 
 # %%
 r_dd = system.curvature(theta, d)
@@ -654,7 +654,7 @@ ratio = record("first_pinn.pinn_over_classical", seconds[-1] / classical_seconds
 #
 # What to take home in any case: measure the error against an independent answer, watch held-out
 # points, and use the structure of the loss (a sum of squares) and of the solution (a layer of known
-# width). An optimizer is worth more than a larger network.
+# width).
 #
 # ## Results
 #
