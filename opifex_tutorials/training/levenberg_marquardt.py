@@ -66,8 +66,7 @@ def levenberg_marquardt_step(
 
     The gain ratio ρ compares the actual with the predicted decrease and steers the damping: an
     accepted step multiplies it by max(1/3, 1 - (2ρ - 1)³), trials refused in a row by 2, 4, 8, ...
-    (Madsen, Nielsen & Tingleff 2004, equation 2.21). On one seed of
-    Burgers 200 steps took 216 trials, against 319 with thresholds on ρ.
+    (Madsen, Nielsen & Tingleff 2004, equation 2.21).
 
     Args:
         system: the least-squares problem.
