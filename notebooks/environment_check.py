@@ -313,7 +313,7 @@ print("NumPy float64 arrives in JAX as", without_switch.stdout.strip())
 # line, Python itself, is what a process needs before it imports anything.
 
 # %%
-from opifex_tutorials.environment.report import Table
+from opifex_tutorials.tables import Table
 
 imports = [line for line in report.versions if line["verdict"] == "ok"]
 Table("Import in a fresh process: time in s, peak memory in MB", imports, "package seconds memory")

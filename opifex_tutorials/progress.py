@@ -1,7 +1,5 @@
 """A progress bar for those who watch, silence for everyone else."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import sys

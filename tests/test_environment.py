@@ -17,8 +17,9 @@ from opifex_tutorials.environment import Report, choose_device, probes
 from opifex_tutorials.environment.__main__ import main
 from opifex_tutorials.environment.devices import check_devices
 from opifex_tutorials.environment.processes import run_fresh
-from opifex_tutorials.environment.report import Table, check
+from opifex_tutorials.environment.report import check
 from opifex_tutorials.environment.versions import check_versions, repair
+from opifex_tutorials.tables import Table
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,50 +1,12 @@
 """Everything that is known about the environment, in one object that prints itself."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 
 from opifex_tutorials.environment.devices import FRAMEWORKS, check_devices, choose_device
 from opifex_tutorials.environment.processes import Record, run_fresh
 from opifex_tutorials.environment.versions import check_versions
-
-
-@dataclass(frozen=True, repr=False)
-class Table:
-    """Some entries of records as columns, in text and in HTML; the first one names the row."""
-
-    caption: str
-    records: Sequence[Record]
-    columns: str
-
-    @property
-    def lines(self) -> list[list[str]]:
-        """The cells as text, headings first."""
-        names = self.columns.split()
-        rows = [[_text(record.get(name)) for name in names] for record in self.records]
-        return [[name.replace("_", " ") for name in names], *rows]
-
-    def __repr__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(*self.lines, strict=True)]
-        text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in self.lines]
-        return "\n".join([self.caption, "-" * len(self.caption), *text])
-
-    def _repr_html_(self) -> str:
-        head, *body = [[escape(cell) for cell in line] for line in self.lines]
-        row = '<tr><th scope="row">{}</th>' + (len(head) - 1) * "<td>{}</td>" + "</tr>"
-        heading = row.replace("td>", "th>").replace("<th>", '<th scope="col">').format(*head)
-        rows = "\n".join(row.format(*cells) for cells in body)
-        caption = f'<table class="table">\n<caption>{escape(self.caption)}</caption>'
-        return f"{caption}\n<thead>{heading}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-    return "" if value is None else str(value)
+from opifex_tutorials.tables import Table
 
 
 @dataclass(frozen=True)
