@@ -339,7 +339,6 @@ print(inspect.getsource(burgers_residual))
 # for this processor. PyTorch, used as here, does not.
 
 # %%
-import json
 from itertools import pairwise, product
 
 from opifex_tutorials.environment.processes import run_fresh
@@ -356,7 +355,7 @@ one_thread = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen
 training = []
 for size, framework, precision in product(sizes, ("jax", "torch"), ("float32", "float64")):
     widths, steps = sizes[size]
-    arguments = (framework, json.dumps(widths), precision, str(points), str(steps))
+    arguments = (framework, widths, precision, points, steps)
     found, problem = run_fresh("probes.training", *arguments, JAX_PLATFORMS="cpu", **one_thread)
     weights = sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
     cost = {"network": size, "hidden_layers": len(widths) - 2, "weights": weights}

@@ -55,18 +55,9 @@ class Result:
         bounds = [f"{sign} {limit:.3g}" for sign, limit in signs.items() if limit is not None]
         return " and ".join(bounds) or "–"
 
-    @property
-    def margin(self) -> str:
-        """How far inside its one bound the value lies, as a factor such as ``4.2×``, or a dash."""
-        if self.at_least is None and self.at_most is not None and min(self.at_most, self.value) > 0:
-            return f"{self.at_most / self.value:.2g}×"
-        if self.at_most is None and self.at_least is not None and self.at_least > 0:
-            return f"{self.value / self.at_least:.2g}×"
-        return "–"
-
     def to_dict(self) -> dict[str, Any]:
         """Return everything as text, numbers and ``None``, for a table and for the ledger."""
-        return asdict(self) | {"bound": self.bound, "margin": self.margin}
+        return asdict(self) | {"bound": self.bound}
 
 
 _chapters: dict[str, dict[str, Result]] = {}
@@ -141,7 +132,7 @@ def close_chapter(name: str) -> Table:
     results = _chapters[name].items()
     rows = [{"result": key.partition(".")[2].replace("_", " ")} | r.to_dict() for key, r in results]
     caption = f"Recorded by the chapter {name}"
-    return Table(caption, rows, "result value bound unit margin", style="ledger")
+    return Table(caption, rows, "result value bound unit", style="ledger")
 
 
 def peak_memory() -> float:

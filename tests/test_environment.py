@@ -177,7 +177,7 @@ jnp.tanh = tanh
 @pytest.mark.parametrize(("framework", "code"), [("torch", WRONG_TORCH), ("jax", WRONG_JAX)])
 def test_a_wrong_second_derivative_is_caught(set_up, framework, code):
     set_up("sitecustomize", code=code)
-    (line,) = check_devices((framework,))
+    (line,) = check_devices(framework)
     assert line["device"] == "cpu"
     assert line["float64"] > 0.01
     choice = choose_device(framework, [line])
@@ -201,7 +201,7 @@ torch.cuda.get_device_name = lambda: "Pretended GPU"
 
 def test_apple_mps_falls_back_to_the_cpu_and_says_so(set_up):
     set_up("sitecustomize", code=PRETEND.format(module="backends.mps"))
-    cpu, mps = check_devices(("torch",))
+    cpu, mps = check_devices("torch")
     assert (mps["device"], mps["float64"]) == ("mps", None)
     assert mps["float32"] < 1e-4
     assert cpu["problem"] is None
@@ -213,7 +213,7 @@ def test_apple_mps_falls_back_to_the_cpu_and_says_so(set_up):
 
 def test_cuda_is_chosen_once_it_has_passed(set_up):
     set_up("sitecustomize", code=PRETEND.format(module="cuda"))
-    lines = check_devices(("torch",))
+    lines = check_devices("torch")
     assert [line["device"] for line in lines] == ["cpu", "cuda"]
     assert lines[1]["name"] == "Pretended GPU"
     choice = choose_device("torch", lines)
@@ -231,14 +231,14 @@ def test_choice_among_given_devices():
     assert "CUDA has wrong second derivatives, so the book falls back" in choice["reason"]
     assert choose_device("jax", [wrong])["device"] is None
     assert choose_device("jax", [])["reason"] == "no device was found"
-    with pytest.raises(ValueError, match="framework='keras': allowed are jax, torch"):
+    with pytest.raises(ValueError, match="framework='keras': allowed are 'jax', 'torch'"):
         choose_device("keras")
 
 
 def test_a_crashing_accelerator_is_told_from_the_cpu(set_up):
     code = PRETEND.format(module="cuda") + f"\ndef crash():\n    {CRASH}\n"
     set_up("sitecustomize", code=code + "torch.cuda.get_device_name = crash")
-    cpu, other = check_devices(("torch",))
+    cpu, other = check_devices("torch")
     assert cpu["problem"] is None
     assert other["device"] == "accelerator"
     assert "crashed with signal SIGSEGV" in other["problem"]
@@ -247,13 +247,14 @@ def test_a_crashing_accelerator_is_told_from_the_cpu(set_up):
 
 def test_a_second_derivative_that_is_not_a_number_or_not_in_64_bits(set_up):
     set_up("sitecustomize", code="import torch; torch.tanh = lambda x: x**3 * float('nan')")
-    (line,) = check_devices(("torch",))
-    assert "no float64 (ArithmeticError: the second derivative is not finite)" in line["problem"]
+    (line,) = check_devices("torch")
+    assert line["problem"].endswith("wrong second derivatives in float64, error nan")
+    assert line["float64"] is None
     code = "import torch; right = torch.Tensor.numpy\n"
     code += "torch.Tensor.numpy = lambda x: right(x).astype('float32')"
     set_up("sitecustomize", code=code)
-    (line,) = check_devices(("torch",))
-    assert line["problem"] == "no float64 (TypeError: asked for float64, computed in float32)"
+    (line,) = check_devices("torch")
+    assert line["problem"] == "no float64, but float32"
 
 
 # --- exchange of arrays ---
@@ -281,7 +282,7 @@ def test_a_copy_and_a_changed_dtype_are_caught(set_up):
 @pytest.mark.parametrize("framework", ["jax", "torch"])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_training_is_measured(framework, precision):
-    arguments = (framework, "[2, 20, 20, 1]", precision, "50", "2")
+    arguments = (framework, [2, 20, 20, 1], precision, 50, 2)
     (cost,), problem = run_fresh("probes.training", *arguments, OMP_NUM_THREADS="1")
     assert problem is None
     assert cost["steps_per_second"] > 1
@@ -467,5 +468,5 @@ def test_one_framework_outdated_and_one_broken(set_up):
     assert "crashed with signal SIGSEGV" in report.choices[1]["reason"]
     assert {line["verdict"] for line in report.exchanges} == {"failed"}
     assert not report.ready
-    arguments = ("[2, 20, 20, 1]", "float32", "50", "2")
+    arguments = ([2, 20, 20, 1], "float32", 50, 2)
     assert run_fresh("probes.training", "torch", *arguments) == ([], "crashed with signal SIGSEGV")

@@ -113,7 +113,6 @@ def test_build_writes_and_glues(build):
         "at_most": 1e-5,
         "at_least": None,
         "bound": "≤ 1e-05",
-        "margin": "10×",
     }
     assert not page["closed"]
     close_chapter("chapter")
@@ -151,8 +150,8 @@ def test_closing_a_chapter_measures_and_shows_a_table():
     assert 10 < memory["value"] < 1e5
     text = repr(table).splitlines()
     assert text[0] == "Recorded by the chapter chapter"
-    assert text[2].split() == ["result", "value", "bound", "unit", "margin"]
-    assert text[3].split() == ["error", "worst", "2.5e-06", "≤", "1e-05", "relative", "L2", "4×"]
+    assert text[2].split() == ["result", "value", "bound", "unit"]
+    assert text[3].split() == ["error", "worst", "2.5e-06", "≤", "1e-05", "relative", "L2"]
     page = table._repr_html_()
     assert '<table class="ledger">\n<caption>' in page
     assert '<th scope="row">error worst</th>' in page

@@ -56,10 +56,8 @@ class Report:
         ]
 
     def __str__(self) -> str:
-        summary = "The book can run here." if self.ready else "The book cannot run here:"
-        return "\n\n".join(
-            [self.python, *map(str, self.tables), "\n".join([summary, *self.problems])]
-        )
+        summary = f"The book {'can run here.' if self.ready else 'cannot run here:'}"
+        return "\n\n".join([self.python, *map(str, self.tables), summary, *self.problems])
 
     def to_dict(self) -> Record:
         """Return everything as dictionaries, lists, strings, numbers and ``None``."""
@@ -68,7 +66,7 @@ class Report:
 
 def check() -> Report:
     """Check everything, in some twenty seconds, also where JAX or PyTorch is absent or broken."""
-    devices = check_devices()
+    devices = [line for framework in FRAMEWORKS for line in check_devices(framework)]
     choices = [choose_device(framework, devices) for framework in FRAMEWORKS]
     exchanges: list[Record] = []
     for pair in (("numpy", "torch"), ("numpy", "jax"), ("torch", "jax"), ("jax", "torch")):
