@@ -276,53 +276,6 @@ def test_a_copy_and_a_changed_dtype_are_caught(set_up):
     }
 
 
-# --- costs ---
-
-
-@pytest.mark.parametrize("framework", ["jax", "torch"])
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_a_training_is_measured(framework, precision):
-    arguments = (framework, [2, 20, 20, 1], precision, 50, 2)
-    (cost,), problem = run_fresh("probes.training", *arguments, OMP_NUM_THREADS="1")
-    assert problem is None
-    assert cost["steps_per_second"] > 1
-    assert cost["first_step"] > 0
-    assert 100 < cost["peak_memory"] < 5000
-    assert cost["dtype"] == precision  # float64 nowhere in the graph of a float32 training
-
-
-@pytest.mark.parametrize("framework", ["jax", "torch"])
-def test_a_training_trains(framework):
-    """Both frameworks are timed on the same loss, which falls."""
-    code = f"""if True:
-        from opifex_tutorials.environment.on_{framework} import training_step
-        step = training_step([2, 20, 20, 1], "float64", 50)
-        losses = [float(step()) for _ in range(300)]
-        assert losses[-1] < 0.1 * losses[0], (losses[0], losses[-1])
-    """
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-
-
-def test_both_frameworks_are_timed_on_the_same_equation():
-    """The residual of u = tanh(3 t + 2 x), in PyTorch and in JAX."""
-    code = """if True:
-        import jax, jax.numpy as jnp, numpy as np, torch
-        from opifex_tutorials.environment.on_torch import burgers_residual as in_torch
-        from opifex_tutorials.losses.burgers import burgers_residual as in_jax
-        from opifex_tutorials.problems.burgers import BurgersProblem
-        points = np.random.default_rng(1).random((2, 20))
-        u = lambda t, x: jnp.tanh(3 * t + 2 * x)
-        expected = jax.vmap(in_jax(BurgersProblem(0.01 / np.pi), u))(*points)
-        t, x = (torch.tensor(z, requires_grad=True) for z in points)
-        model = lambda tx: torch.tanh(tx @ torch.tensor([[3.0], [2.0]], dtype=torch.float64))
-        found = in_torch(model, t, x).detach().numpy()
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-    """
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-
-
 # --- the report and its command ---
 
 
@@ -468,5 +421,3 @@ def test_one_framework_outdated_and_one_broken(set_up):
     assert "crashed with signal SIGSEGV" in report.choices[1]["reason"]
     assert {line["verdict"] for line in report.exchanges} == {"failed"}
     assert not report.ready
-    arguments = ([2, 20, 20, 1], "float32", 50, 2)
-    assert run_fresh("probes.training", "torch", *arguments) == ([], "crashed with signal SIGSEGV")

@@ -1,16 +1,13 @@
 """What runs in a fresh process: each probe imports a framework and yields records."""
 
 import importlib
-import timeit
 from collections.abc import Callable, Iterator
 from itertools import permutations
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 from opifex_tutorials.environment.processes import Record
-from opifex_tutorials.results import peak_memory
 
 #: largest relative error allowed for a second derivative: rounding leaves 1e-6 and 1e-15
 TOLERANCES = {"float32": 1e-3, "float64": 1e-12}
@@ -44,7 +41,8 @@ def closed_form(x: np.ndarray) -> np.ndarray:
 
 def devices(framework: str) -> Iterator[Record]:
     """Yield one record for each device; what it cannot do is a finding, whatever it raises."""
-    library, exact = _on(framework), closed_form(POINTS)
+    library = importlib.import_module(f"{__package__}.on_{framework}")
+    exact = closed_form(POINTS)
     for device, name, handle in library.devices():
         record, problems = {"device": device, "name": name}, []
         for dtype, tolerance in TOLERANCES.items():
@@ -93,25 +91,3 @@ def exchange(first: str, second: str) -> Iterator[Record]:
         yield {"check": f"{names} shares memory (DLPack)", "fault": ", ".join(copied)}
     for name in library if "numpy" not in library else ():
         yield {"check": f"{name} differentiates twice", "fault": next(devices(name))["problem"]}
-
-
-def training(
-    framework: str, widths: list[int], precision: str, points: int, steps: int
-) -> Iterator[Record]:
-    """Time one step of training, in which JAX compiles, and three blocks of ``steps`` more.
-
-    Yields:
-        seconds of the ``first_step``, ``steps_per_second`` in the median block, ``peak_memory`` in
-        MB, and the ``dtype`` in which the loss came out.
-    """
-    step = _on(framework).training_step(widths, precision, points)
-    first_step = timeit.timeit(step, number=1)
-    speed = steps / median(timeit.repeat(step, number=steps, repeat=3))
-    dtype = str(step().dtype).removeprefix("torch.")
-    costs = {"first_step": first_step, "steps_per_second": speed, "peak_memory": peak_memory()}
-    yield {**costs, "dtype": dtype}
-
-
-def _on(framework: str) -> Any:
-    """Import what the probes need of one framework, which may fail."""
-    return importlib.import_module(f"{__package__}.on_{framework}")
