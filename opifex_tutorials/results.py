@@ -13,7 +13,6 @@ import re
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,34 +31,7 @@ class MissedBoundError(AssertionError):
     """A recorded result lies outside the bound that its chapter promises."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """One number: its value, its unit and the bounds that it has to keep."""
-
-    value: float
-    unit: str
-    at_most: float | None = None
-    at_least: float | None = None
-
-    @property
-    def kept(self) -> bool:
-        """Whether the value lies within its bounds, which are inclusive."""
-        too_large = self.at_most is not None and self.value > self.at_most
-        too_small = self.at_least is not None and self.value < self.at_least
-        return not (too_large or too_small)
-
-    @property
-    def bound(self) -> str:
-        """The bound as text, such as ``≤ 1e-05``; a dash where nothing is promised."""
-        signs = {"≤": self.at_most, "≥": self.at_least}
-        bounds = [f"{sign} {limit:.3g}" for sign, limit in signs.items() if limit is not None]
-        return " and ".join(bounds) or "–"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as text, numbers and ``None``, for a table and for the ledger."""
-        return asdict(self) | {"bound": self.bound}
-
-
+Result = dict[str, Any]  #: ``value``, ``unit``, ``at_most``, ``at_least``, and ``bound`` as text
 _chapters: dict[str, dict[str, Result]] = {}
 
 
@@ -90,19 +62,25 @@ def record(
         raise ValueError(f"key={key!r}: allowed is 'chapter.name' in snake_case")
     if not isinstance(unit, str) or not unit.strip():
         raise ValueError(f"unit of {key}={unit!r}: allowed is any text that is not empty")
-    result = Result(
-        require_finite(f"value of {key}", value),
-        unit,
-        None if at_most is None else require_finite(f"at_most of {key}", at_most),
-        None if at_least is None else require_finite(f"at_least of {key}", at_least),
-    )
-    of_machine, bounded = unit in MACHINE_UNITS, result.bound != "–"
-    if of_machine == bounded:
-        rule = "without a bound" if of_machine else "with at_most or at_least"
+    number = require_finite(f"value of {key}", value)
+    bounds = []
+    if at_most is not None:
+        at_most = require_finite(f"at_most of {key}", at_most)
+        bounds.append(f"≤ {at_most:.3g}")
+    if at_least is not None:
+        at_least = require_finite(f"at_least of {key}", at_least)
+        bounds.append(f"≥ {at_least:.3g}")
+    bound = " and ".join(bounds) or "–"
+    if (unit in MACHINE_UNITS) == bool(bounds):
+        rule = "without a bound" if bounds else "with at_most or at_least"
         raise ValueError(f"unit of {key}={unit!r}: allowed only {rule}")
-    if not result.kept:
-        raise MissedBoundError(f"{key} = {result.value:.6g} {unit}, promised {result.bound}")
+    too_large = at_most is not None and number > at_most
+    too_small = at_least is not None and number < at_least
+    if too_large or too_small:
+        raise MissedBoundError(f"{key} = {number:.6g} {unit}, promised {bound}")
 
+    result = {"value": number, "unit": unit, "at_most": at_most, "at_least": at_least}
+    result["bound"] = bound
     results = _chapters.setdefault(key.partition(".")[0], {})
     previous, ledger = results.get(key, result), os.environ.get("OPIFEX_LEDGER")
     if ledger and previous != result:
@@ -110,7 +88,7 @@ def record(
     results[key] = result
     if ledger:
         _publish(key, Path(ledger))
-    return result.value
+    return number
 
 
 def close_chapter(name: str) -> Table:
@@ -130,7 +108,7 @@ def close_chapter(name: str) -> Table:
         _chapters[name].pop(f"{name}.{cost}", None)  # closing twice, in a session, measures anew
         record(f"{name}.{cost}", value, unit=unit)
     results = _chapters[name].items()
-    rows = [{"result": key.partition(".")[2].replace("_", " ")} | r.to_dict() for key, r in results]
+    rows = [{"result": key.partition(".")[2].replace("_", " "), **r} for key, r in results]
     caption = f"Recorded by the chapter {name}"
     return Table(caption, rows, "result value bound unit", style="ledger")
 
@@ -170,10 +148,10 @@ def _publish(key: str, folder: Path) -> None:
 
     chapter = key.partition(".")[0]
     results = _chapters[chapter]
-    glue(key, results[key].value, display=False)
+    glue(key, results[key]["value"], display=False)
     page = {
         "name": chapter,
-        "results": {name: result.to_dict() for name, result in results.items()},
+        "results": results,
         "versions": _versions(),
         "closed": f"{chapter}.peak_memory" in results,
         "python": platform.python_version(),

@@ -14,7 +14,7 @@ MARK = "\x1e"
 
 
 def run_fresh(
-    probe: str, *arguments: Any, timeout: float = 120.0, **variables: str
+    probe: str, *arguments: str, timeout: float = 120.0, **variables: str
 ) -> tuple[list[Record], str | None]:
     """Run a probe, such as ``"probes.devices"``, with the given environment variables set.
 
@@ -23,7 +23,7 @@ def run_fresh(
         taking longer than ``timeout`` seconds, for example), or ``None``.
     """
     code = f"from {__name__} import serve; serve()"
-    command = [sys.executable, "-X", "utf8", "-c", code, probe, json.dumps(arguments)]
+    command = [sys.executable, "-X", "utf8", "-c", code, probe, *arguments]
     # unfiltered, the last line of a traceback in JAX is the error
     environment = os.environ | {"JAX_TRACEBACK_FILTERING": "off"} | variables
     try:
@@ -41,6 +41,5 @@ def run_fresh(
 def serve() -> None:
     """Run the probe named on the command line and print each record as it comes."""
     module, _, probe = sys.argv[1].partition(".")
-    run = getattr(importlib.import_module(f"{__package__}.{module}"), probe)
-    for record in run(*json.loads(sys.argv[2])):
+    for record in getattr(importlib.import_module(f"{__package__}.{module}"), probe)(*sys.argv[2:]):
         print(f"{MARK}{json.dumps(record)}", flush=True)
