@@ -62,10 +62,8 @@ def require_widths(widths: Sequence[int]) -> tuple[int, ...]:
     except (TypeError, ValueError):
         sizes = ()
     if len(sizes) < 2:
-        raise ValueError(
-            f"widths={widths!r}: allowed are at least two positive integers, input and output "
-            "sizes included, e.g. (2, 20, 20, 1)"
-        )
+        allowed = "at least two positive integers, from input to output, e.g. (2, 20, 20, 1)"
+        raise ValueError(f"widths={widths!r}: allowed are {allowed}")
     return sizes
 
 
@@ -92,15 +90,11 @@ def require_coordinates(
         slack = 1e-12 * max(abs(low), abs(high))
         outside = ~((array >= low - slack) & (array <= high + slack))
         if outside.any():
-            raise ValueError(
-                f"{name}={array[outside].flat[0]!r}: allowed are finite values "
-                f"from {low:g} to {high:g}"
-            )
+            first = array[outside].flat[0]
+            raise ValueError(f"{name}={first!r}: allowed are numbers from {low:g} to {high:g}")
         arrays.append(array)
     try:
         return [np.array(a) for a in np.broadcast_arrays(*arrays)]
     except ValueError:
         shapes = ", ".join(f"{n} {a.shape}" for n, a in zip(bounds, arrays, strict=True))
-        raise ValueError(
-            f"coordinates with shapes {shapes}: allowed are shapes that broadcast"
-        ) from None
+        raise ValueError(f"shapes {shapes}: allowed are shapes that broadcast") from None

@@ -19,7 +19,6 @@ from opifex_tutorials.environment.devices import check_devices
 from opifex_tutorials.environment.processes import run_fresh
 from opifex_tutorials.environment.report import check
 from opifex_tutorials.environment.versions import check_versions, repair
-from opifex_tutorials.tables import Table
 
 ROOT = Path(__file__).parent.parent
 
@@ -333,16 +332,6 @@ def test_report_as_text_html_and_dictionary():
     assert '<th scope="row">jax</th><td>&gt;=0.7</td>' in html
     assert html.count("<tr>") == 3
     assert "style=" not in html  # colors belong to the page, light or dark
-    records = [{"x_y": "<i>{0}", "z": 0.00012}, {"x_y": True, "z": 1234.5}, {"x_y": None, "z": 0}]
-    table = Table("a & b", records, "x_y z")
-    assert "a &amp; b" in table._repr_html_()
-    assert "&lt;i&gt;{0}" in table._repr_html_()
-    assert str(table).splitlines()[2:] == [
-        "x y     z",
-        "<i>{0}  0.00012",
-        "yes     1,234",
-        "        0",
-    ]
 
 
 @pytest.mark.parametrize(("changes", "status"), [({}, 0), ({"versions": [OUTDATED]}, 1)])

@@ -55,7 +55,9 @@ def test_missed_bound_names_key_value_bound_and_unit(value, bounds, promise):
     assert isinstance(caught.value, AssertionError)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "many", None, 1j, [1.0, 2.0]])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, "many", "1", None, 1j, [1.0, 2.0]]
+)
 def test_non_finite_value_is_refused(value):
     with pytest.raises(ValueError, match=r"value of chapter\.error=.*: allowed are finite numbers"):
         record("chapter.error", value, at_most=1.0, unit="relative L2")

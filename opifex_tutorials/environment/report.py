@@ -13,12 +13,9 @@ from opifex_tutorials.tables import Table
 class Report:
     """What is installed, what it can do, and what to fix, in text and for machines.
 
-    Attributes:
-        python: path of the Python that was checked, because a notebook may run another one.
-        versions: one line for each requirement.
-        devices: one line for each device of each framework.
-        choices: the device that the book uses with each framework.
-        exchanges: one line for each check of the exchange of arrays.
+    ``python`` is the path of the Python that was checked, because a notebook may run another one.
+    The others are lines: for each requirement, for each device of each framework, for the device
+    that the book uses with each framework, and for each check of the exchange of arrays.
     """
 
     python: str
