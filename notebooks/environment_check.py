@@ -334,6 +334,11 @@ def residual_in_torch(u, t, x):
     return u_t + u * u_x - viscosity * u_xx
 
 
+# %% [markdown]
+# One training step computes the loss, differentiates it by the weights, and lets Adam move them:
+
+
+# %%
 def training_in_torch(widths, precision, t, x):
     """Return a function that takes one step and returns the loss, a scalar."""
     t, x = (torch.tensor(z.astype(precision), requires_grad=True) for z in (t, x))
@@ -368,18 +373,27 @@ from opifex_tutorials.problems.burgers import BurgersProblem
 problem = BurgersProblem(viscosity)
 
 
+def loss_in_jax(model, t, x):
+    """Return the mean square of the residual at the points (t, x), each of shape (points,)."""
+    residual = burgers_residual(problem, lambda t, x: model(jnp.stack([t, x]))[0])
+    return jnp.mean(jax.vmap(residual)(t, x) ** 2)
+
+
+# %% [markdown]
+# A network in Flax is taken apart into its structure and its weights, so that the step is a function
+# of the weights alone:
+
+
+# %%
 def training_in_jax(widths, precision, t, x):
     """Return a function that takes one step and returns the loss, a scalar."""
     t, x = jnp.asarray(t, precision), jnp.asarray(x, precision)
-    model = flax_mlp.MLP(widths, rngs=nnx.Rngs(0), dtype=precision)
-    structure, weights = nnx.split(model)
+    structure, weights = nnx.split(flax_mlp.MLP(widths, rngs=nnx.Rngs(0), dtype=precision))
     optimizer = optax.adam(1e-3)
     state = optimizer.init(weights)
 
     def loss(weights):
-        model = nnx.merge(structure, weights)
-        residual = burgers_residual(problem, lambda t, x: model(jnp.stack([t, x]))[0])
-        return jnp.mean(jax.vmap(residual)(t, x) ** 2)
+        return loss_in_jax(nnx.merge(structure, weights), t, x)
 
     @jax.jit
     def update(weights, state):
@@ -404,7 +418,9 @@ in_jax = jax.vmap(burgers_residual(problem, lambda t, x: jnp.tanh(3 * t + 2 * x)
 tensors = [torch.tensor(z, requires_grad=True) for z in (t, x)]
 in_torch = residual_in_torch(torch.tanh(3 * tensors[0] + 2 * tensors[1]), *tensors)
 difference = np.max(np.abs(in_torch.detach().numpy() - in_jax))
-record("environment_check.residuals_differ", difference, at_most=1e-12, unit="residual")
+difference = record(
+    "environment_check.residuals_differ", difference, at_most=1e-12, unit="residual"
+)
 
 # %% [markdown]
 # Three sizes of network stand for what is used in practice, in both frameworks and both
@@ -433,14 +449,18 @@ def measure(training, widths, precision, steps):
     return {**costs, "peak_memory": peak_memory(), "loss_ratio": float(losses[1] / losses[0])}
 
 
+# %% [markdown]
+# Every combination runs alone, in a process of its own, on one core. Left alone, both libraries
+# split even small products of matrices over several threads, which wait for each other whenever
+# something else runs: a step can take ten times as long.
+
+# %%
 trainings = {"jax": training_in_jax, "torch": training_in_torch}
 sizes = {  # widths of all layers, and steps in a block
     "small": ([2, 20, 20, 1], 100),
     "medium": ([2, *5 * [30], 1], 30),
     "large": ([2, *8 * [40], 1], 10),
 }
-# Left alone, both libraries split even small products of matrices over several threads, which wait
-# for each other whenever something else runs: a step can take ten times as long.
 one_core = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 one_core |= {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
 costs = []
@@ -458,7 +478,10 @@ for size, framework, precision in product(sizes, trainings, ("float32", "float64
 
 # %%
 ratio = max(cost["loss_ratio"] for cost in costs if cost["network"] == "small")
-record("environment_check.loss_ratio", ratio, at_most=0.1, unit="last loss / first loss")
+ratio = record("environment_check.loss_ratio", ratio, at_most=0.1, unit="last loss / first loss")
+
+# %% [markdown]
+# Here is what it cost, in a table and in a figure.
 
 # %%
 columns = (

@@ -608,6 +608,11 @@ LINEAR = {
 }
 
 
+# %% [markdown]
+# Each case is one problem and one seed; what comes back is the error and the time.
+
+
+# %%
 def solve_linear(case):
     """Return error, on a grid of 61 points a side, and time of one linear problem and seed."""
     key, seed = case
