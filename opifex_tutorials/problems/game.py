@@ -11,8 +11,7 @@ the others are. Value u (backward from T) and density m (forward from 0) solve
 (Lasry & Lions 2007); the optimal control is :math:`-\lambda\nabla u`.
 """
 
-import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np

@@ -140,7 +140,7 @@ class TravellingGaussianGame(GaussianGame):
     initial_mean: float = 1.0
     horizon: float = 1.0
     dimension: int = 1
-    coupling: Coupling = Coupling("logarithm", 0.5)
+    coupling: Coupling = field(default=Coupling("logarithm", 0.5))
     boundary: str = field(default="exact", init=False)
     kinetic: float = field(default=1.0, init=False)
 

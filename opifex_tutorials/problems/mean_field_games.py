@@ -50,7 +50,7 @@ class CosineGame(MeanFieldGame):
     horizon: float = 1.0
     boundary: str = "periodic"
     dimension: int = 1
-    coupling: Coupling = Coupling()
+    coupling: Coupling = field(default=Coupling())
     kinetic: float = 1.0
 
     def __post_init__(self) -> None:
