@@ -19,7 +19,7 @@ from opifex_tutorials.validation import (
     require_integer,
 )
 
-LIMITER_ROUNDS = 5
+KEEP = (0.6, 0.5, 0.25, 0.0)  # tried in turn until the density is positive; 0 is implicit Euler
 PADDING = 8  # cells beyond a periodic or mirroring wall: a spline forgets its ends by 4 per cell
 
 
@@ -70,15 +70,15 @@ class MeanFieldGameGridSolution:
     def _splines(self) -> list[RectBivariateSpline]:
         s, u, log_m = self.scheme, self.values, np.log(self.densities)
         slopes, faces, box = np.diff(u) / s.h, s.faces, [0, s.t[-1], s.low, s.high]
-        x, width = s.x, ((0, 0), (PADDING, PADDING))
+        x = s.x
         if s.is_periodic or s.boundary is None:
-            mode, box = "wrap" if s.is_periodic else "symmetric", [None] * 4
-            u, log_m = np.pad(u, width, mode=mode), np.pad(log_m, width, mode=mode)
-            x = s.x[0] + s.h * np.arange(-PADDING, s.J + PADDING)
+            box, x = [None] * 4, s.x[0] + s.h * np.arange(-PADDING, s.J + PADDING)
+            beyond = np.pad(np.arange(s.J), PADDING, mode="wrap" if s.is_periodic else "symmetric")
+            u, log_m = u[:, beyond], log_m[:, beyond]
             slopes, faces = np.diff(u) / s.h, (x[1:] + x[:-1]) / 2
         else:
-            walls = [np.broadcast_to(s.boundary(s.t, w)[0], s.t.shape) for w in (s.low, s.high)]
-            slopes = np.column_stack([walls[0], slopes, walls[1]])
+            left, right = (np.asarray(s.boundary(s.t, w)[0]) + 0 * s.t for w in (s.low, s.high))
+            slopes = np.column_stack([left, slopes, right])
             faces = np.concatenate([[s.low], faces, [s.high]])
         return [
             RectBivariateSpline(s.t, x, u, bbox=box),
@@ -150,20 +150,20 @@ def solve_mfg_grid(
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a blow-up is reported
             m = np.tile(scheme.initial_density, steps)
-            u = scheme.best_response(m)
+            u, m = _picard(scheme, scheme.best_response(m), m)
             if order == 2:
                 # Implicit Euler is the start, and tells where the midpoint rule must be limited.
                 scheme.set_theta(1.0)
                 u, m = iterate(u, m, "newton")
-                scheme.limit(scheme.densities(scheme.rates(scheme.jumps(u)), m))
-                history = History()
-            for _ in range(LIMITER_ROUNDS):
+                euler, history = scheme.densities(m), History()
+            for keep in KEEP:
+                if order == 2:
+                    scheme.limit(euler, keep)
                 u, m = iterate(u, m, method)
-                densities = scheme.densities(scheme.rates(scheme.jumps(u)), m)
+                densities = scheme.densities(m)
                 if (densities > 0).all():
                     values = np.vstack([u.reshape(steps, cells), game.terminal_cost(scheme.x)])
                     return MeanFieldGameGridSolution(scheme, values, densities, history)
-                scheme.set_theta(np.where(densities[1:] > 0, scheme.theta, 1.0))
             raise ConvergenceError("a density that is not positive", history)
     except ConvergenceError as error:
         raise ConvergenceError(
@@ -184,26 +184,26 @@ def _picard(
 def _newton(
     scheme: MeanFieldGameScheme, u: FloatArray, m: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    r"""Return the solution of both equations linearized at (u, m).
+    r"""Return u after a step of Newton's method, and the population that follows it.
+
+    Linearized at u and its population m, with B of the HJB equation and the derivative E of the
+    Fokker-Planck equation with respect to u,
 
     .. math::
 
-        \begin{pmatrix} B & -F'(m) \\ E & B^T \end{pmatrix}
-        \begin{pmatrix} \delta u \\ \delta m \end{pmatrix} = -\text{residuals}
+        B\,\delta u - F'(m)\,\delta m = -\mathrm{hjb}(u, m), \qquad
+        E\,\delta u + B^T \delta m = 0.
 
-    With δu eliminated, GMRES solves for y = δm/m. Its operator is the identity minus the
-    derivative of Picard's map, a compact perturbation: the iterations do not grow with the grid.
+    GMRES solves for δu, preconditioned by B: its operator is the identity minus the derivative of
+    Picard's map, a compact perturbation, so that its iterations do not grow with the grid.
     """
     delta = scheme.jumps(u)
-    lu, E = scheme.factorize(scheme.rates(delta)), scheme.curvature(delta, m)
-    hjb, slope = scheme.hjb(u, m), scheme.game.coupling.derivative(m) * m
-    fokker_planck = scheme.matrix(scheme.rates(delta)).T @ m - scheme.source()
+    B, E = scheme.factorize(scheme.rates(delta)), scheme.curvature(delta, m)
+    slope = scheme.game.coupling.derivative(m)
 
     def operator(y: FloatArray) -> FloatArray:
-        return y + lu.solve(E @ lu.solve(slope * y), trans="T") / m
+        return y + B.solve(slope * B.solve(E @ y, trans="T"))
 
-    right = lu.solve(E @ lu.solve(hjb) - fokker_planck, trans="T") / m
-    shape = (len(m), len(m))
-    y, _ = gmres(LinearOperator(shape, operator), right, rtol=1e-4, restart=60, maxiter=5)
-    # The same to first order as m + δm, but positive.
-    return u + lu.solve(slope * y - hjb), m * np.where(y > 0, 1 + y, 1 / (1 + np.abs(y)))
+    shape, right = (len(u), len(u)), -B.solve(scheme.hjb(u, m))
+    u = u + gmres(LinearOperator(shape, operator), right, rtol=1e-4, restart=60, maxiter=5)[0]
+    return u, scheme.transport(scheme.rates(scheme.jumps(u)))

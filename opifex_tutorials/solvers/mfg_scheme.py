@@ -37,7 +37,9 @@ POLICY_ITERATIONS = 50
 
 
 class MeanFieldGameScheme:
-    """The two discrete equations. Unknown are ū's u, shape (steps, cells), and m̄; both flattened.
+    """The two discrete equations, for ``u`` at times 0 to T - Δt and for m̄ of every step.
+
+    Both have shape (steps, cells), flattened; steps and cells are N and J below.
 
     Args:
         game: in one dimension.
@@ -83,7 +85,7 @@ class MeanFieldGameScheme:
         here = sparse.vstack([pick[left], pick[(left + 1) % self.J]])  # hops right, hops left
         there = sparse.vstack([pick[(left + 1) % self.J], pick[left]])
         every_step, later = sparse.identity(self.N), sparse.eye(self.N, k=1)
-        self._here = sparse.kron(every_step, here, "csr")
+        self.here = sparse.kron(every_step, here, "csr")  # the cell that a hop starts from
         self._difference = sparse.kron(every_step, there - here, "csr")
         self._later = sparse.kron(later, pick, "csr")
         self._time_difference = (sparse.identity(self.N * self.J) - self._later) / self.dt
@@ -109,18 +111,20 @@ class MeanFieldGameScheme:
                 self._wall[:, cell] = self.hamiltonian(outward * self.h * np.asarray(slope))
                 self._inflow[:, cell] = -outward * np.asarray(flux) / self.h
 
-    def limit(self, densities: FloatArray) -> None:
-        """Set θ of the order, but more where Euler's step loses over half of a cell's density.
+    def limit(self, densities: FloatArray, keep: float = 0.6) -> None:
+        """Set θ of the order, but more where Euler's step empties a cell too fast.
 
         The midpoint rule can leave a negative density there: no Runge-Kutta method of second order
         is positive for every step size (Bolley & Crouzeix 1978). With shorter steps θ returns to
         1/2 everywhere.
 
         Args:
-            densities: of implicit Euler, shape (steps + 1, cells).
+            densities: of implicit Euler (θ = 1), shape (steps + 1, cells).
+            keep: θ is 1/2 where a step leaves more than 1/(2 keep) of the density, and tends to 1
+                where it leaves nothing.
         """
         least = 1.0 if self.order == 1 else 0.5
-        self.set_theta(np.maximum(least, 1 - densities[1:] / densities[:-1]))
+        self.set_theta(np.maximum(least, 1 - keep * densities[1:] / densities[:-1]))
 
     # The function h of the scheme, its rate r = -h' and the rate's derivative.
     def hamiltonian(self, delta: FloatArray) -> FloatArray:
@@ -136,7 +140,7 @@ class MeanFieldGameScheme:
         nu, lam = self.game.viscosity, self.game.kinetic
         if self.order == 1:
             return (nu - lam * np.minimum(delta, 0)) / self.h**2
-        return nu / self.h**2 / exprel(lam * delta / nu)
+        return np.asarray(nu / self.h**2 / exprel(lam * delta / nu))  # nu / h² for no control
 
     def _rate_slopes(self, delta: FloatArray) -> FloatArray:
         nu, lam = self.game.viscosity, self.game.kinetic
@@ -144,7 +148,8 @@ class MeanFieldGameScheme:
             return -lam / self.h**2 * (delta < 0)
         z = lam * delta / nu
         b, near = 1 / exprel(z), np.abs(z) < 1e-4  # where the quotient would cancel
-        return lam / self.h**2 * np.where(near, z / 6 - 0.5, b * (1 - b - z) / np.where(near, 1, z))
+        slopes = np.where(near, z / 6 - 0.5, b * (1 - b - z) / np.where(near, 1, z))
+        return lam / self.h**2 * slopes.astype(np.float64)
 
     # The two equations.
     def jumps(self, u: FloatArray) -> FloatArray:
@@ -152,15 +157,23 @@ class MeanFieldGameScheme:
         past = ((1 - self.theta) * self._terminal).ravel()
         return self._difference @ (self._average @ u + past)
 
+    def jumps_of(self, control: Callable[[FloatArray, FloatArray], ArrayLike]) -> FloatArray:
+        """Return the δ for which agents move as ``control(t, x)`` says, read at the faces."""
+        left = np.arange(len(self.faces))
+        theta = (self.theta[:, left] + self.theta[:, (left + 1) % self.J]) / 2
+        t, x = np.broadcast_arrays(self.t[1:, None] - theta * self.dt, self.faces)
+        right = -self.h / self.game.kinetic * np.reshape(control(t, x), t.shape)
+        return np.hstack([right, -right]).ravel()
+
     def hjb(self, u: FloatArray, m: FloatArray) -> FloatArray:
         """Return the residual of the HJB equation."""
-        hops = self._here.T @ self.hamiltonian(self.jumps(u)) + self._wall.ravel()
+        hops = self.here.T @ self.hamiltonian(self.jumps(u)) + self._wall.ravel()
         cost = self._potential + self.game.coupling(m)
         return self._time_difference @ u - self._terminal.ravel() / self.dt + hops - cost
 
     def matrix(self, rates: FloatArray) -> Any:
         """Return the HJB equation linearized; its transpose is the Fokker-Planck equation."""
-        hops = self._here.T @ sparse.diags(rates) @ self._difference
+        hops = self.here.T @ sparse.diags(rates) @ self._difference
         return self._time_difference - hops @ self._average
 
     def source(self) -> FloatArray:
@@ -171,25 +184,27 @@ class MeanFieldGameScheme:
 
     def curvature(self, delta: FloatArray, m: FloatArray) -> Any:
         """Return the derivative of the Fokker-Planck equation with respect to u."""
-        weights = sparse.diags(-self._rate_slopes(delta) * (self._here @ m))
+        weights = sparse.diags(-self._rate_slopes(delta) * (self.here @ m))
         gradient = self._difference @ self._average
         return gradient.T @ weights @ gradient
 
     def factorize(self, rates: FloatArray) -> SuperLU:
         """Return the LU factors of ``matrix``; step follows step, so no reordering is needed."""
         if not np.isfinite(rates).all():
-            raise ConvergenceError("rates that are not finite", History())
-        return splu(self.matrix(rates).tocsc(), permc_spec="NATURAL")
+            raise ConvergenceError("a value that is not finite", History())
+        # Without pivoting, elimination in an M-matrix keeps the density positive.
+        return splu(self.matrix(rates).tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0)
 
     def transport(self, rates: FloatArray) -> FloatArray:
         """Return m̄ of the population that hops at these rates."""
         return self.factorize(rates).solve(self.source(), trans="T")
 
-    def densities(self, rates: FloatArray, m: FloatArray) -> FloatArray:
+    def densities(self, m: FloatArray) -> FloatArray:
         """Return m at all times, shape (steps + 1, cells), from m̄."""
-        hops = self._difference.T @ (rates * (self._here @ m)) + self._inflow.ravel()
-        changes = self.dt * hops.reshape(self.N, self.J)
-        return np.cumsum(np.vstack([self.initial_density, changes]), axis=0)
+        densities: list[FloatArray] = [self.initial_density]
+        for theta, average in zip(self.theta, m.reshape(self.N, self.J), strict=True):
+            densities.append((average - (1 - theta) * densities[-1]) / theta)
+        return np.array(densities)
 
     def best_response(self, m: FloatArray, u: FloatArray | None = None) -> FloatArray:
         """Return the value if the population stays m̄, by policy iteration from ``u``.
