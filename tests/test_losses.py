@@ -15,21 +15,17 @@ from opifex_tutorials.losses.formulations import (
     burgers_hard,
     burgers_layer,
     burgers_soft,
-    heat,
-    poisson,
-    wave,
+    linear,
 )
 from opifex_tutorials.models import flax_mlp, torch_mlp
 from opifex_tutorials.models.trial_functions import (
     burgers_hard_trial,
     burgers_layer_trial,
     burgers_soft_trial,
-    heat_trial,
     layer_width,
-    poisson_trial,
+    linear_trial,
     stretch,
     unstretch,
-    wave_trial,
 )
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
@@ -91,9 +87,9 @@ def test_layer_trial_is_odd():
 
 def test_linear_conditions_hold_for_any_weights():
     heat_problem, wave_problem, square = HeatProblem(), WaveProblem(), PoissonProblem(2)
-    heat_u = jax.vmap(heat_trial(heat_problem, network(2)))
-    wave_u = wave_trial(wave_problem, network(2))
-    square_u = jax.vmap(poisson_trial(square, network(2)))
+    heat_u = jax.vmap(linear_trial(heat_problem, network(2)))
+    wave_u = linear_trial(wave_problem, network(2))
+    square_u = jax.vmap(linear_trial(square, network(2)))
     np.testing.assert_allclose(heat_u(0 * T, X), heat_problem.exact(0.0, X), atol=1e-14)
     np.testing.assert_allclose(jax.vmap(wave_u)(0 * T, X), wave_problem.exact(0.0, X), atol=1e-14)
     np.testing.assert_allclose(jax.vmap(derivative(wave_u, 0))(0 * T, X), 0, atol=1e-14)
@@ -116,10 +112,10 @@ CASES = [
     (burgers_soft, BURGERS),
     (burgers_hard, BURGERS),
     (burgers_layer, BURGERS),
-    (heat, HeatProblem()),
-    (wave, WaveProblem()),
-    (poisson, PoissonProblem(1)),
-    (poisson, PoissonProblem(2)),
+    (linear, HeatProblem()),
+    (linear, WaveProblem()),
+    (linear, PoissonProblem(1)),
+    (linear, PoissonProblem(2)),
 ]
 
 
@@ -173,7 +169,7 @@ def test_samples_are_reproducible_balanced_and_different_from_round_to_round():
     ("build", "one", "other"),
     [
         (burgers_layer, BurgersProblem(0.01, 0.5), BurgersProblem(0.02, 1.0)),
-        (heat, HeatProblem(0.1), HeatProblem(0.2, amplitudes=(0.3, 0.2, 0.1))),
+        (linear, HeatProblem(0.1), HeatProblem(0.2, amplitudes=(0.3, 0.2, 0.1))),
     ],
 )
 def test_problems_of_one_kind_share_a_compilation_but_not_their_numbers(build, one, other):

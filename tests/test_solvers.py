@@ -9,8 +9,8 @@ from opifex_tutorials.losses import formulations
 from opifex_tutorials.losses.derivatives import derivative
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
-from opifex_tutorials.solvers import pinn, solve_burgers_grid, solve_burgers_pinn, solve_linear_pinn
-from opifex_tutorials.solvers.pinn import TrainingInterrupted, train_pinn
+from opifex_tutorials.solvers import solve_burgers_grid, solve_burgers_pinn, solve_linear_pinn
+from opifex_tutorials.solvers.pinn import TrainingInterrupted, forget_compiled, train_pinn
 from opifex_tutorials.training.history import ConvergenceError
 from opifex_tutorials.verification import convergence_order, relative_l2
 
@@ -120,12 +120,12 @@ def test_a_wrong_sign_in_the_residual_gives_a_wrong_solution(monkeypatch):
         return lambda t, x: u_t(t, x) - u(t, x) * u_x(t, x) - problem.viscosity * u_xx(t, x)
 
     monkeypatch.setattr(formulations, "burgers_residual", flipped)
-    pinn._compile.cache_clear()
+    forget_compiled()
     try:
         solution = solve_burgers_pinn(EASY, seed=0, tolerance=np.inf, **SMALL)
         assert burgers_error(solution) > 0.1
     finally:
-        pinn._compile.cache_clear()
+        forget_compiled()
 
 
 def test_a_pinn_that_did_not_converge_raises_with_its_history():

@@ -145,9 +145,9 @@ def quadratic(p, data):
 def test_blocks_of_adam_equal_single_steps_of_optax():
     data, start = jnp.array([1.0, 10.0, 100.0]), jnp.zeros(3)
     block = compile_block(quadratic, adam(30, 0.1), 15)
-    theta, state = start, block.init(start)
+    theta, state = start, adam(30, 0.1).init(start)
     for _ in range(2):
-        theta, state = block.advance(theta, state, data)
+        theta, state = block(theta, state, data)
 
     optimizer = optax.adam(optax.cosine_decay_schedule(0.1, 30))
     expected, memory = start, optimizer.init(start)
@@ -159,8 +159,7 @@ def test_blocks_of_adam_equal_single_steps_of_optax():
 
 def test_l_bfgs_minimizes_a_quadratic():
     data, start = jnp.logspace(0, 2, 12), jnp.zeros(12)
-    block = compile_block(quadratic, l_bfgs(), 60)
-    theta, _ = block.advance(start, block.init(start), data)
+    theta, _ = compile_block(quadratic, l_bfgs(), 60)(start, l_bfgs().init(start), data)
     np.testing.assert_allclose(theta, 1, atol=1e-8)
 
 

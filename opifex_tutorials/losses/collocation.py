@@ -76,7 +76,8 @@ class CollocationProblem:
 
     def __init__(self, build: Build, points: int, widths: Sequence[int]) -> None:
         self.build, self.points, self.widths = build, points, tuple(widths)
-        self._graph, self._unravel = _structure(self.widths)
+        self._graph, state = nnx.split(MLP(self.widths, rngs=nnx.Rngs(0)))
+        self._unravel = ravel_pytree(state)[1]
         self.evaluate = jax.jit(jax.vmap(self.field, in_axes=(None, None, 0)))
         self.residuals = jax.jit(self._residuals)
         self.linearize = jax.jit(self._linearize)
@@ -164,24 +165,18 @@ class CollocationSystem:
         return np.asarray(self.compiled.curvature(self.problem, parameters, direction, self.points))
 
 
-def _structure(widths: tuple[int, ...]) -> tuple[Any, Callable[[jax.Array], Any]]:
-    graph, state = nnx.split(MLP(widths, rngs=nnx.Rngs(0)))
-    return graph, ravel_pytree(state)[1]
-
-
 def _register(kind: type) -> None:
     """Let JAX trace the real numbers of a problem; its integers stay constants of the program."""
-    names = [field.name for field in fields(kind)]
+    constant = [field.name for field in fields(kind) if field.type is int]
+    traced = [field.name for field in fields(kind) if field.type is not int]
 
-    def flatten(problem: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        values = [getattr(problem, name) for name in names]
-        leaves = tuple(None if isinstance(v, int) else v for v in values)
-        return leaves, tuple(v if isinstance(v, int) else None for v in values)
+    def flatten(problem: Any) -> tuple[list[Any], tuple[int, ...]]:
+        return [getattr(problem, n) for n in traced], tuple(getattr(problem, n) for n in constant)
 
-    def unflatten(constants: tuple[Any, ...], leaves: tuple[Any, ...]) -> Any:
+    def unflatten(constants: tuple[int, ...], leaves: Sequence[Any]) -> Any:
         problem: Any = object.__new__(kind)  # a traced number cannot pass the checks of __init__
-        for name, constant, leaf in zip(names, constants, leaves, strict=True):
-            object.__setattr__(problem, name, leaf if constant is None else constant)
+        for name, value in zip(traced + constant, [*leaves, *constants], strict=True):
+            object.__setattr__(problem, name, value)
         return problem
 
     jax.tree_util.register_pytree_node(kind, flatten, unflatten)

@@ -1,15 +1,9 @@
 """Partial derivatives of scalar fields, by forward-mode automatic differentiation."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
-from opifex_tutorials.models.precision import enable_float64
-
-enable_float64()
-
-Field = Callable[..., jax.Array]  # scalar coordinates -> a scalar
+from opifex_tutorials.models.trial_functions import Field
 
 
 def derivative(u: Field, argument: int) -> Field:

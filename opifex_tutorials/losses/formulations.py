@@ -7,20 +7,18 @@ import jax.numpy as jnp
 
 from opifex_tutorials.losses.burgers import burgers_residual
 from opifex_tutorials.losses.collocation import Formulation, Term
-from opifex_tutorials.losses.derivatives import Field
-from opifex_tutorials.losses.linear import heat_residual, poisson_residual, wave_residual
+from opifex_tutorials.losses.linear import linear_residual
 from opifex_tutorials.models.trial_functions import (
+    Field,
     burgers_hard_trial,
     burgers_layer_trial,
     burgers_soft_trial,
-    heat_trial,
     layer_width,
-    poisson_trial,
+    linear_trial,
     unstretch,
-    wave_trial,
 )
 from opifex_tutorials.problems.burgers import BurgersProblem
-from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
+from opifex_tutorials.problems.linear import LinearProblem
 
 
 def burgers_soft(problem: BurgersProblem, points: int) -> Formulation:
@@ -75,23 +73,11 @@ def burgers_layer(problem: BurgersProblem, points: int) -> Formulation:
     )
 
 
-def heat(problem: HeatProblem, points: int) -> Formulation:
-    """Heat equation with both conditions built in."""
-    residual = Term(lambda u: heat_residual(problem, u), _interior(problem.bounds), 2, points)
-    return Formulation(lambda network: heat_trial(problem, network), (residual,), inputs=2)
-
-
-def wave(problem: WaveProblem, points: int) -> Formulation:
-    """Wave equation with all three conditions built in."""
-    residual = Term(lambda u: wave_residual(problem, u), _interior(problem.bounds), 2, points)
-    return Formulation(lambda network: wave_trial(problem, network), (residual,), inputs=2)
-
-
-def poisson(problem: PoissonProblem, points: int) -> Formulation:
-    """Poisson equation on the interval or square with the boundary condition built in."""
-    d = problem.dimension
-    residual = Term(lambda u: poisson_residual(problem, u), _interior(problem.bounds), d, points)
-    return Formulation(lambda network: poisson_trial(problem, network), (residual,), inputs=d)
+def linear(problem: LinearProblem, points: int) -> Formulation:
+    """Heat, wave or Poisson equation with all conditions built in."""
+    d, place = len(problem.bounds), _interior(problem.bounds)
+    residual = Term(lambda u: linear_residual(problem, u), place, d, points)
+    return Formulation(lambda network: linear_trial(problem, network), (residual,), inputs=d)
 
 
 def _interior(

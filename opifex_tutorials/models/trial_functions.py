@@ -6,14 +6,15 @@ The lift satisfies the initial and boundary conditions, the mask vanishes where 
 weights of the network can violate them (Lagaris, Likas & Fotiadis 1998).
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.problems.burgers import BurgersProblem
-from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
+from opifex_tutorials.problems.linear import LinearProblem, sine_series
 
 enable_float64()
 
@@ -95,50 +96,20 @@ def burgers_layer_trial(problem: BurgersProblem, network: Network) -> Field:
     return u
 
 
-def heat_trial(problem: HeatProblem, network: Network) -> Field:
-    """Return ``g(x) + t x (1 - x) N(t, x)`` with the initial value g."""
-    free = _network_of(problem.bounds, network)
+def linear_trial(problem: LinearProblem, network: Network) -> Field:
+    r"""Return :math:`g(x) + t^p \prod_i x_i (1 - x_i)\, N` with p the order of the time derivative.
 
-    def u(t: jax.Array, x: jax.Array) -> jax.Array:
-        return sine_sum(problem.amplitudes, x) + t * x * (1 - x) * free(t, x)
-
-    return u
-
-
-def wave_trial(problem: WaveProblem, network: Network) -> Field:
-    """Return ``g(x) + t² x (1 - x) N(t, x)``: the factor t² keeps the string initially at rest."""
-    free = _network_of(problem.bounds, network)
-
-    def u(t: jax.Array, x: jax.Array) -> jax.Array:
-        return sine_sum(problem.amplitudes, x) + t**2 * x * (1 - x) * free(t, x)
-
-    return u
-
-
-def poisson_trial(problem: PoissonProblem, network: Network) -> Field:
-    """Return ``Π x_i (1 - x_i) N(x)``, zero on the boundary."""
-    free = _network_of(problem.bounds, network)
+    The factor t² keeps the string of the wave equation initially at rest. Poisson has p = 0 and no
+    initial value g.
+    """
+    p = problem.time_order
 
     def u(*point: jax.Array) -> jax.Array:
-        x = jnp.stack(point)
-        return jnp.prod(x * (1 - x)) * free(*point)
+        pairs = zip(point, problem.bounds.values(), strict=True)
+        features = SPREAD * jnp.stack([centered(z, *ends) for z, ends in pairs])
+        x = point[1:] if p else point
+        initial = sine_series(problem.amplitudes, *x) if p else 0.0
+        mask = point[0] ** p * math.prod(x_i * (1 - x_i) for x_i in x)
+        return initial + mask * network(features)[0]
 
     return u
-
-
-def sine_sum(amplitudes: Sequence[float], *point: jax.Array) -> jax.Array:
-    r"""Return :math:`\sum_k a_k \prod_i \sin k\pi x_i`, the series behind the linear problems."""
-    x = jnp.stack(point)
-    return jnp.sum(
-        jnp.stack(
-            [a * jnp.prod(jnp.sin(k * jnp.pi * x)) for k, a in enumerate(amplitudes, start=1)]
-        )
-    )
-
-
-def _network_of(bounds: dict[str, tuple[float, float]], network: Network) -> Field:
-    def free(*point: jax.Array) -> jax.Array:
-        pairs = zip(point, bounds.values(), strict=True)
-        return network(SPREAD * jnp.stack([centered(z, *ends) for z, ends in pairs]))[0]
-
-    return free

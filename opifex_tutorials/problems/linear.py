@@ -4,8 +4,10 @@ All three have homogeneous Dirichlet conditions and data made of a few sines, so
 solution is a finite sum; ``amplitudes[k - 1]`` belongs to :math:`\sin k \pi x`.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +21,14 @@ from opifex_tutorials.validation import (
 
 # Two modes, so that neither a single decay rate nor a single frequency solves the problem.
 DEFAULT_AMPLITUDES = (1.0, 0.0, 0.5)
+
+
+def sine_series(coefficients: Sequence[Any], *x: Any) -> Any:
+    r"""Return :math:`\sum_k c_k \prod_i \sin k\pi x_i`, for arrays of NumPy and of JAX alike."""
+    sin = x[0].__array_namespace__().sin
+    return sum(
+        c * math.prod(sin(k * np.pi * x_i) for x_i in x) for k, c in enumerate(coefficients, 1)
+    )
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class HeatProblem:
     diffusivity: float = 0.05
     final_time: float = 1.0
     amplitudes: tuple[float, ...] = DEFAULT_AMPLITUDES
+    time_order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         require_between("diffusivity", self.diffusivity, 1e-3, 1.0)
@@ -51,10 +62,9 @@ class HeatProblem:
     def exact(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
         r"""Return :math:`\sum_k a_k e^{-\kappa (k\pi)^2 t} \sin k\pi x`; ``t``, ``x`` broadcast."""
         t, x = require_coordinates(self.bounds, t, x)
-        return _sum_of_modes(
-            self.amplitudes,
-            lambda k: np.exp(-self.diffusivity * (k * np.pi) ** 2 * t) * np.sin(k * np.pi * x),
-        )
+        rates = self.diffusivity * (np.pi * np.arange(1, 9)) ** 2
+        decayed = [a * np.exp(-r * t) for a, r in zip(self.amplitudes, rates, strict=False)]
+        return np.asarray(sine_series(decayed, x))
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class WaveProblem:
     speed: float = 1.0
     final_time: float = 1.0
     amplitudes: tuple[float, ...] = DEFAULT_AMPLITUDES
+    time_order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         require_between("speed", self.speed, 0.1, 10.0)
@@ -87,10 +98,9 @@ class WaveProblem:
     def exact(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
         r"""Return :math:`\sum_k a_k \cos(k\pi c t) \sin k\pi x`; ``t`` and ``x`` broadcast."""
         t, x = require_coordinates(self.bounds, t, x)
-        return _sum_of_modes(
-            self.amplitudes,
-            lambda k: np.cos(k * np.pi * self.speed * t) * np.sin(k * np.pi * x),
-        )
+        phase = np.pi * self.speed * t
+        swung = [a * np.cos(k * phase) for k, a in enumerate(self.amplitudes, start=1)]
+        return np.asarray(sine_series(swung, x))
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ class PoissonProblem:
 
     dimension: int = 1
     amplitudes: tuple[float, ...] = DEFAULT_AMPLITUDES
+    time_order: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         require_integer("dimension", self.dimension, 1, 2)
@@ -117,29 +128,21 @@ class PoissonProblem:
         """Lowest and highest value of each coordinate, in the order of the arguments."""
         return {name: (0.0, 1.0) for name in ("x", "y")[: self.dimension]}
 
+    @property
+    def source_amplitudes(self) -> list[float]:
+        r"""Coefficients :math:`a_k d (k\pi)^2` of the source f, with d the dimension."""
+        return [self.dimension * (k * np.pi) ** 2 * a for k, a in enumerate(self.amplitudes, 1)]
+
     def exact(self, *coordinates: ArrayLike) -> FloatArray:
         r"""Return :math:`\sum_k a_k \prod_i \sin k\pi x_i`; the coordinates broadcast."""
         points = require_coordinates(self.bounds, *coordinates)
-        return _sum_of_modes(self.amplitudes, lambda k: _product_of_sines(k, points))
+        return np.asarray(sine_series(self.amplitudes, *points))
 
-    def source(self, *coordinates: ArrayLike) -> FloatArray:
-        r"""Return :math:`f = \sum_k a_k d (k\pi)^2 \prod_i \sin k\pi x_i` with d the dimension."""
-        points = require_coordinates(self.bounds, *coordinates)
-        return _sum_of_modes(
-            self.amplitudes,
-            lambda k: self.dimension * (k * np.pi) ** 2 * _product_of_sines(k, points),
-        )
+
+LinearProblem = HeatProblem | WaveProblem | PoissonProblem
 
 
 def _require_amplitudes(amplitudes: tuple[float, ...]) -> None:
     is_valid = isinstance(amplitudes, tuple) and 1 <= len(amplitudes) <= 8
     if not is_valid or not np.isfinite(np.asarray(amplitudes, dtype=float)).all():
         raise ValueError(f"amplitudes={amplitudes!r}: allowed are tuples of 1 to 8 finite numbers")
-
-
-def _product_of_sines(k: int, points: list[FloatArray]) -> FloatArray:
-    return np.prod([np.sin(k * np.pi * x) for x in points], axis=0)
-
-
-def _sum_of_modes(amplitudes: tuple[float, ...], mode: Callable[[int], FloatArray]) -> FloatArray:
-    return np.sum([a * mode(k) for k, a in enumerate(amplitudes, start=1)], axis=0)

@@ -8,11 +8,7 @@ from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.solvers.pinn import PinnSolution, train_pinn
 from opifex_tutorials.validation import require_choice
 
-FORMULATIONS: dict[str, Build] = {
-    "layer": burgers_layer,
-    "hard": burgers_hard,
-    "soft": burgers_soft,
-}
+FORMULATIONS: dict[str, Build] = dict(layer=burgers_layer, hard=burgers_hard, soft=burgers_soft)
 
 
 def solve_burgers_pinn(

@@ -2,17 +2,12 @@
 
 from typing import Any
 
-from opifex_tutorials.losses.collocation import Build
-from opifex_tutorials.losses.formulations import heat, poisson, wave
-from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
+from opifex_tutorials.losses.formulations import linear
+from opifex_tutorials.problems.linear import LinearProblem
 from opifex_tutorials.solvers.pinn import PinnSolution, train_pinn
 
-FORMULATIONS: dict[type, Build] = {HeatProblem: heat, WaveProblem: wave, PoissonProblem: poisson}
 
-
-def solve_linear_pinn(
-    problem: HeatProblem | WaveProblem | PoissonProblem, *, seed: int, **options: Any
-) -> PinnSolution:
+def solve_linear_pinn(problem: LinearProblem, *, seed: int, **options: Any) -> PinnSolution:
     """Solve a linear problem by a PINN with all conditions built in.
 
     Args:
@@ -24,7 +19,6 @@ def solve_linear_pinn(
         ValueError: for a bad argument.
         ConvergenceError: if the residual on held-out points stays above the tolerance.
     """
-    if type(problem) not in FORMULATIONS:
-        names = ", ".join(kind.__name__ for kind in FORMULATIONS)
-        raise ValueError(f"problem={problem!r}: allowed are instances of {names}")
-    return train_pinn(problem, FORMULATIONS[type(problem)], seed=seed, **options)
+    if not isinstance(problem, LinearProblem):
+        raise ValueError(f"problem={problem!r}: allowed are {LinearProblem}")
+    return train_pinn(problem, linear, seed=seed, **options)

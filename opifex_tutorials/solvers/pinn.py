@@ -1,22 +1,19 @@
 """Physics-informed neural networks: one training loop for every problem and optimizer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from numpy.typing import ArrayLike
 
-from opifex_tutorials.losses.collocation import (
-    Build,
-    CollocationProblem,
-    CollocationSystem,
-    Points,
-)
+from opifex_tutorials.losses.collocation import Build, CollocationProblem, CollocationSystem, Points
 from opifex_tutorials.progress import progress
-from opifex_tutorials.training.gradient import BlockOptimizer, adam, compile_block, l_bfgs
+from opifex_tutorials.training.gradient import Block, adam, compile_block, l_bfgs
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
 from opifex_tutorials.training.levenberg_marquardt import (
     LevenbergMarquardtState,
@@ -84,13 +81,27 @@ def compile_pinn(
     build: Build, problem: Any, points: int, hidden: tuple[int, ...]
 ) -> CollocationProblem:
     """Compile a formulation once per process: seeds and problems of the same kind share it."""
-    inputs = build(problem, points).inputs
-    return _compile(build, points, (inputs, *hidden, 1))
+    return _compile(build, points, (build(problem, points).inputs, *hidden, 1))
 
 
 @lru_cache(maxsize=32)
 def _compile(build: Build, points: int, widths: tuple[int, ...]) -> CollocationProblem:
     return CollocationProblem(build, points, widths)
+
+
+@lru_cache(maxsize=32)
+def _compile_optimizer(
+    compiled: CollocationProblem, name: str, block: int, steps: int
+) -> tuple[optax.GradientTransformationExtraArgs, Block]:
+    optimizer = adam(steps) if name == "adam" else l_bfgs()
+    return optimizer, compile_block(compiled.loss, optimizer, block)
+
+
+def forget_compiled() -> None:
+    """Forget all compiled programs of this process, so that a timed solve pays for its own."""
+    _compile.cache_clear()
+    _compile_optimizer.cache_clear()
+    jax.clear_caches()
 
 
 def train_pinn(
@@ -142,7 +153,7 @@ def train_pinn(
         require_multiple("resample_every", resample_every, record_every)
     require_between("tolerance", tolerance, 0.0, np.inf)
     hidden = tuple(require_integer("hidden", width, 1, 1024) for width in hidden)
-    clock = Stopwatch()
+    clock, history = Stopwatch(), History()
     compiled = compile_pinn(build, problem, points, hidden)
     parameters = compiled.initial_parameters(seed)
     if optimizer == "levenberg_marquardt":
@@ -150,30 +161,23 @@ def train_pinn(
     else:
         advance = _optax(compiled, problem, parameters, record_every, optimizer, steps)
     held_out = compiled.sample(problem, (seed, HELD_OUT))
-    data = compiled.sample(problem, (seed, 0))
     every = steps if resample_every is None or optimizer == "l_bfgs" else resample_every
-    history = History()
+    solution = PinnSolution(problem, build, hidden, points, parameters, history)
     try:
         for done in progress(range(0, steps, record_every), f"PINN, seed {seed}"):
-            if done and done % every == 0:
+            if done % every == 0:
                 data = compiled.sample(problem, (seed, done))
-            parameters = advance(data)
-            solution = PinnSolution(problem, build, hidden, points, parameters, history)
+            solution = replace(solution, parameters=advance(data))
             with clock.paused():
-                history.steps.append(done + record_every)
-                history.seconds.append(clock.seconds)
-                history.losses.append(
-                    _sum_of_squares(compiled.residuals(problem, parameters, data))
+                losses = (
+                    float(np.sum(compiled.residuals(problem, solution.parameters, sample) ** 2))
+                    for sample in (data, held_out)
                 )
-                history.held_out_losses.append(
-                    _sum_of_squares(compiled.residuals(problem, parameters, held_out))
-                )
+                history.record(done + record_every, clock.seconds, *losses)
                 if monitor is not None:
                     history.errors.append(float(monitor(solution)))
     except KeyboardInterrupt:
-        raise TrainingInterrupted(
-            PinnSolution(problem, build, hidden, points, parameters, history)
-        ) from None
+        raise TrainingInterrupted(solution) from None
     misfit = history.held_out_losses[-1] ** 0.5
     if not misfit <= tolerance:
         raise ConvergenceError(
@@ -185,52 +189,30 @@ def train_pinn(
 
 
 def _levenberg_marquardt(
-    compiled: CollocationProblem,
-    problem: Any,
-    parameters: FloatArray,
-    steps: int,
-    geodesic: bool,
+    compiled: CollocationProblem, problem: Any, start: FloatArray, steps: int, geodesic: bool
 ) -> Advance:
-    state = LevenbergMarquardtState(parameters)
+    state = LevenbergMarquardtState(start)
 
-    def advance(data: Points) -> FloatArray:
+    def advance(points: Points) -> FloatArray:
         nonlocal state
-        system = CollocationSystem(compiled, problem, data)
+        system = CollocationSystem(compiled, problem, points)
         for _ in range(steps):
             state = levenberg_marquardt_step(system, state, geodesic=geodesic)
-            if state.stalled:
-                break
         return state.parameters
 
     return advance
 
 
 def _optax(
-    compiled: CollocationProblem,
-    problem: Any,
-    parameters: FloatArray,
-    steps: int,
-    name: str,
-    total: int,
+    compiled: CollocationProblem, problem: Any, start: FloatArray, block: int, name: str, steps: int
 ) -> Advance:
-    optimizer = _compile_optimizer(compiled, name, steps, total)
-    theta = jnp.asarray(parameters)
-    state = optimizer.init(theta)
+    optimizer, advance_block = _compile_optimizer(compiled, name, block, steps)
+    parameters = jnp.asarray(start)
+    state = optimizer.init(parameters)
 
-    def advance(data: Points) -> FloatArray:
-        nonlocal theta, state
-        theta, state = optimizer.advance(theta, state, (problem, data))
-        return np.asarray(theta)
+    def advance(points: Points) -> FloatArray:
+        nonlocal parameters, state
+        parameters, state = advance_block(parameters, state, (problem, points))
+        return np.asarray(parameters)
 
     return advance
-
-
-@lru_cache(maxsize=32)
-def _compile_optimizer(
-    compiled: CollocationProblem, name: str, steps: int, total: int
-) -> BlockOptimizer:
-    return compile_block(compiled.loss, adam(total) if name == "adam" else l_bfgs(), steps)
-
-
-def _sum_of_squares(residuals: ArrayLike) -> float:
-    return float(np.sum(np.square(residuals)))

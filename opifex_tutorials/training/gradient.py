@@ -1,24 +1,13 @@
 """Adam and L-BFGS from Optax, many steps compiled into one block."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import optax
 
-Loss = Callable[..., jax.Array]  # (parameters, data) -> a scalar
-
-
-class BlockOptimizer(NamedTuple):
-    """A pair of pure functions, as in Optax, that work on whole blocks of steps.
-
-    Attributes:
-        init: parameters, shape (P,) -> state of the optimizer.
-        advance: (parameters, state, data) -> parameters and state after the block.
-    """
-
-    init: Callable[[jax.Array], Any]
-    advance: Callable[[jax.Array, Any, Any], tuple[jax.Array, Any]]
+Loss = Callable[[jax.Array, Any], jax.Array]  # (parameters, data) -> a scalar
+Block = Callable[[jax.Array, Any, Any], tuple[jax.Array, Any]]  # (parameters, state, data) -> both
 
 
 def adam(steps: int, learning_rate: float = 5e-3) -> optax.GradientTransformationExtraArgs:
@@ -37,31 +26,23 @@ def l_bfgs(memory: int = 50) -> optax.GradientTransformationExtraArgs:
 
 def compile_block(
     loss: Loss, optimizer: optax.GradientTransformationExtraArgs, steps: int
-) -> BlockOptimizer:
+) -> Block:
     """Compile ``steps`` steps of any Optax transformation, line searches included, into one loop.
 
     A step of a small network takes less time than its dispatch from Python; a loop inside the
     compiled program pays that price once per block.
-
-    Args:
-        loss: function of the parameters and of data, differentiable by JAX.
-        optimizer: the transformation.
-        steps: length of a block.
     """
 
     @jax.jit
     def advance(parameters: jax.Array, state: Any, data: Any) -> tuple[jax.Array, Any]:
-        def value_of(p: jax.Array) -> jax.Array:
-            return loss(p, data)
-
         def step(carry: tuple[jax.Array, Any], _: None) -> tuple[tuple[jax.Array, Any], None]:
             p, state = carry
-            value, gradient = jax.value_and_grad(value_of)(p)
+            value, gradient = jax.value_and_grad(loss)(p, data)
             updates, state = optimizer.update(
-                gradient, state, p, value=value, grad=gradient, value_fn=value_of
+                gradient, state, p, value=value, grad=gradient, value_fn=lambda q: loss(q, data)
             )
             return (optax.apply_updates(p, updates), state), None
 
         return jax.lax.scan(step, (parameters, state), length=steps)[0]
 
-    return BlockOptimizer(optimizer.init, advance)
+    return advance

@@ -28,6 +28,13 @@ class History:
     errors: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
+    def record(self, step: int, seconds: float, loss: float, held_out_loss: float) -> None:
+        """Append one entry; ``errors`` is left to the monitor."""
+        self.steps.append(step)
+        self.seconds.append(seconds)
+        self.losses.append(loss)
+        self.held_out_losses.append(held_out_loss)
+
     def array(self, name: str) -> FloatArray:
         """Return one of the attributes as an array, e.g. ``history.array("errors")``."""
         return np.asarray(getattr(self, name), dtype=np.float64)
