@@ -20,13 +20,12 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from opifex_tutorials.models import torch_jets as jets
-from opifex_tutorials.models.mean_field_trials import Fields, HardTrial, SoftTrial, is_even
+from opifex_tutorials.models.mean_field_trials import TRIALS, Fields, SoftTrial, is_even
 from opifex_tutorials.problems.game import MeanFieldGame
 from opifex_tutorials.validation import FloatArray
 
 # (numbers of points per axis, dimension) -> points of the unit cube, shape (N, dimension)
 Sampler = Callable[[tuple[int, ...], int], FloatArray]
-TRIALS = {"hard": HardTrial, "soft": SoftTrial}
 
 
 def hjb_residual(game: MeanFieldGame, potential: Tensor, fields: Fields) -> Tensor:

@@ -88,3 +88,6 @@ def is_even(game: MeanFieldGame) -> bool:
 
     reflected = ([sum(box[1]) - z if i == j else z for j, z in enumerate(x)] for i in range(len(x)))
     return all(np.allclose(data(*x), data(*y), rtol=1e-12, atol=1e-12) for y in reflected)
+
+
+TRIALS = {"hard": HardTrial, "soft": SoftTrial}

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from opifex_tutorials.losses.mean_field_games import TRIALS, GameSystem, conditions, gauss, sobol
+from opifex_tutorials.losses.mean_field_games import GameSystem, conditions, gauss, sobol
 from opifex_tutorials.models import torch_jets as jets
-from opifex_tutorials.models.mean_field_trials import Fields
+from opifex_tutorials.models.mean_field_trials import TRIALS, Fields
 from opifex_tutorials.models.torch_mlp import MLP
 from opifex_tutorials.problems.game import MeanFieldGame
 from opifex_tutorials.training.history import History, Stopwatch
@@ -84,7 +84,7 @@ def solve_mfg_pinn(
     points: tuple[int, int] = (32, 24),
     steps: int = 400,
     resample_every: int = 50,
-    tolerance: float = 0.1,
+    tolerance: float = 1e-2,
     geodesic: bool = True,
     record_every: int = 50,
     monitor: Callable[[MfgPinnSolution], float] | None = None,
@@ -122,6 +122,8 @@ def solve_mfg_pinn(
     require_choice("sampling", sampling, ("gauss", "sobol"))
     every = None if sampling == "gauss" else resample_every
     schedule = Schedule(seed, optimizer, steps, record_every, every, tolerance)
+    if not isinstance(points, tuple) or len(points) != 2:
+        raise ValueError(f"points={points!r}: allowed are two integers, in time and in space")
     n_time, n_space = (require_integer("points", count, 1, 2**16) for count in points)
     clock, history = Stopwatch(), History()
 
@@ -170,7 +172,7 @@ def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Ad
             parameters.grad = None
             value = system.loss(parameters)
             value.backward()
-            return float(value)
+            return float(value.detach())
 
         if name == "l_bfgs":
             l_bfgs.step(loss)
