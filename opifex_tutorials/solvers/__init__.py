@@ -7,6 +7,7 @@ _MODULES = {
     "solve_burgers_grid": "burgers_grid",
     "solve_burgers_pinn": "burgers_pinn",
     "solve_linear_pinn": "linear_pinn",
+    "solve_mfg_grid": "mfg_grid",
     "solve_mfg_pinn": "mfg_pinn",
 }
 __all__ = list(_MODULES)
