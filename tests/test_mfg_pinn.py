@@ -56,7 +56,7 @@ def test_a_short_solve_is_right(game):
     t, x = grid(game)
     mass = np.trapezoid(solution.density(t, x), x, axis=1)
     np.testing.assert_allclose(mass, 1, atol=1e-4)
-    control = solution.control(t, x)[0]
+    control = solution.control(t, x)
     exact = -game.kinetic * game.value_gradient(t, x)[0]
     assert relative_l2(control, exact) < 1e-3
 

@@ -154,12 +154,9 @@ class GameSystem:
         flat, rows, values = torch.from_numpy(parameters), [], []
         for condition in self.conditions:
             tape: jets.Tape = []
-            *rest, last = self._evaluate(condition, flat, tape)
-            for r in (*rest, last):
-                gradients = jets.pull_back(r, tape, last=r is last)
-                # The places that a residual compares each add to its gradient.
-                rows.append(gradients.view(-1, len(r), len(flat)).sum(0))
-                values.append(r.detach())
+            residuals = self._evaluate(condition, flat, tape)
+            rows += [jets.pull_back(r, tape) for r in residuals]
+            values += [r.detach() for r in residuals]
         return torch.cat(values).numpy(), torch.cat(rows).numpy()
 
     def curvature(self, parameters: FloatArray, direction: FloatArray) -> FloatArray:

@@ -73,11 +73,6 @@ def of_space(f: Callable[..., Tensor], x: Sequence[Tensor]) -> Tensor:
     return torch.stack([value, 0 * value, *slopes, sum(second, 0 * value)]).detach()
 
 
-def count_parameters(widths: Sequence[int]) -> int:
-    """Return the number of weights and biases."""
-    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
-
-
 def network(
     parameters: Tensor, widths: Sequence[int], inputs: Tensor, tape: Tape | None = None
 ) -> Tensor:
@@ -107,24 +102,20 @@ def network(
     return z
 
 
-def pull_back(values: Tensor, tape: Tape, *, last: bool) -> Tensor:
-    """Return the gradient of one value per point with respect to the parameters.
+def pull_back(values: Tensor, tape: Tape) -> Tensor:
+    """Return the gradient of every value with respect to the parameters, shape (N, P).
 
-    A value depends on the jets of its own point only, so that one reverse pass of the sum over
-    points gives the adjoints of all of them; with the inputs of a layer they make the gradients
-    of its weights.
+    Each value may depend on the jets of its own point, or of its own point in each of K places.
+    So one reverse pass of the sum of all gives the adjoints of each; with what entered a layer
+    they make the gradients of its weights.
 
     Args:
-        values: shape (N,), computed from the jets that ``network`` returned.
+        values: shape (N,), computed from the jets that ``network`` returned at K N points.
         tape: of that call.
-        last: whether the graph may be freed.
-
-    Returns:
-        Shape (N, P).
     """
-    adjoints = torch.autograd.grad(values.sum(), [z for _, z in tape], retain_graph=not last)
+    adjoints = torch.autograd.grad(values.sum(), [z for _, z in tape], retain_graph=True)
     blocks = []
     for (entering, _), adjoint in zip(tape, adjoints, strict=True):
-        weights = torch.einsum("cno,cni->noi", adjoint, entering)
-        blocks += [weights.flatten(1), adjoint[0]]
+        a, e = (jet.unflatten(1, (-1, len(values))) for jet in (adjoint, entering))
+        blocks += [torch.einsum("ckno,ckni->noi", a, e).flatten(1), a[0].sum(0)]
     return torch.cat(blocks, 1)

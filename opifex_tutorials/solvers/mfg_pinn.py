@@ -58,8 +58,9 @@ class MfgPinnSolution:
         return self._evaluate(lambda fields: torch.exp(fields.log_density[:1]), t, *x)[0]
 
     def control(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
-        """Return -λ∇u with a leading axis of length d; raises as ``value`` does."""
-        return self._evaluate(lambda fields: -self.game.kinetic * fields.value[2:-1], t, *x)
+        """Return -λ∇u, in d > 1 dimensions with a leading axis of length d; raises likewise."""
+        found = self._evaluate(lambda fields: -self.game.kinetic * fields.value[2:-1], t, *x)
+        return found if self.game.dimension > 1 else found[0]
 
     def _evaluate(self, part: Callable[[Fields], Tensor], *coordinates: ArrayLike) -> FloatArray:
         arrays = require_coordinates(self.game.bounds, *coordinates)
