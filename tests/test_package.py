@@ -95,6 +95,18 @@ def test_import_loads_neither_framework(module):
     assert loaded.stdout.split() == []
 
 
+@pytest.mark.parametrize(("module", "framework"), [("pinn", "jax"), ("mfg_pinn", "torch")])
+def test_a_solver_loads_its_own_framework_only(module, framework):
+    code = (
+        f"import sys, opifex_tutorials.solvers.{module};"
+        "print(*sorted({'jax', 'torch'} & sys.modules.keys()))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == [framework]
+
+
 def test_a_framework_loads_only_where_it_is_needed():
     code = (
         "import sys, opifex_tutorials.plotting; print(sorted({'jax','torch'} & sys.modules.keys()))"

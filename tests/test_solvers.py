@@ -10,8 +10,9 @@ from opifex_tutorials.losses.derivatives import derivative
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
 from opifex_tutorials.solvers import solve_burgers_grid, solve_burgers_pinn, solve_linear_pinn
-from opifex_tutorials.solvers.pinn import TrainingInterrupted, forget_compiled, train_pinn
+from opifex_tutorials.solvers.pinn import forget_compiled, train_pinn
 from opifex_tutorials.training.history import ConvergenceError
+from opifex_tutorials.training.loop import TrainingInterrupted
 from opifex_tutorials.verification import convergence_order, relative_l2
 
 T, X = np.linspace(0.02, 1, 20)[:, None], np.linspace(-1, 1, 101)[None]

@@ -1,7 +1,7 @@
 """Physics-informed neural networks: one training loop for every problem and optimizer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -12,26 +12,12 @@ import optax
 from numpy.typing import ArrayLike
 
 from opifex_tutorials.losses.collocation import Build, CollocationProblem, CollocationSystem, Points
-from opifex_tutorials.progress import progress
 from opifex_tutorials.training.gradient import Block, adam, compile_block, l_bfgs
-from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
-from opifex_tutorials.training.levenberg_marquardt import (
-    LevenbergMarquardtState,
-    levenberg_marquardt_step,
-)
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_choice,
-    require_coordinates,
-    require_integer,
-    require_multiple,
-)
+from opifex_tutorials.training.history import History, Stopwatch
+from opifex_tutorials.training.loop import Advance, Schedule, levenberg_marquardt, train
+from opifex_tutorials.validation import FloatArray, require_coordinates, require_integer
 
 Monitor = Callable[["PinnSolution"], float]
-Advance = Callable[[Points], FloatArray]  # a block of training on these points
-OPTIMIZERS = ("levenberg_marquardt", "adam", "l_bfgs")
-HELD_OUT = 2**30  # a round of sampling that no training reaches
 
 
 @dataclass(frozen=True)
@@ -67,14 +53,6 @@ class PinnSolution:
         return np.asarray(compiled.evaluate(self.problem, self.parameters, flat)).reshape(
             arrays[0].shape
         )
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """The user stopped a training; ``solution`` is what it had reached."""
-
-    def __init__(self, solution: PinnSolution) -> None:
-        super().__init__("training interrupted; what it had reached is in .solution")
-        self.solution = solution
 
 
 def compile_pinn(
@@ -144,63 +122,29 @@ def train_pinn(
         ConvergenceError: if the residual on held-out points stays above the tolerance.
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
-    require_integer("seed", seed, 0, 2**31)
-    require_choice("optimizer", optimizer, OPTIMIZERS)
+    schedule = Schedule(seed, optimizer, steps, record_every, resample_every, tolerance)
     require_integer("points", points, 1, 2**20)
-    require_integer("record_every", record_every, 1, 10**6)
-    require_multiple("steps", steps, record_every)
-    if resample_every is not None:
-        require_multiple("resample_every", resample_every, record_every)
-    require_between("tolerance", tolerance, 0.0, np.inf)
     hidden = tuple(require_integer("hidden", width, 1, 1024) for width in hidden)
     clock, history = Stopwatch(), History()
     compiled = compile_pinn(build, problem, points, hidden)
     parameters = compiled.initial_parameters(seed)
     if optimizer == "levenberg_marquardt":
-        advance = _levenberg_marquardt(compiled, problem, parameters, record_every, geodesic)
+
+        def system(points: Points) -> CollocationSystem:
+            return CollocationSystem(compiled, problem, points)
+
+        advance = levenberg_marquardt(system, parameters, record_every, geodesic)
     else:
         advance = _optax(compiled, problem, parameters, record_every, optimizer, steps)
-    held_out = compiled.sample(problem, (seed, HELD_OUT))
-    every = steps if resample_every is None or optimizer == "l_bfgs" else resample_every
-    solution = PinnSolution(problem, build, hidden, points, parameters, history)
-    try:
-        for done in progress(range(0, steps, record_every), f"PINN, seed {seed}"):
-            if done % every == 0:
-                data = compiled.sample(problem, (seed, done))
-            solution = replace(solution, parameters=advance(data))
-            with clock.paused():
-                losses = (
-                    float(np.sum(compiled.residuals(problem, solution.parameters, sample) ** 2))
-                    for sample in (data, held_out)
-                )
-                history.record(done + record_every, clock.seconds, *losses)
-                if monitor is not None:
-                    history.errors.append(float(monitor(solution)))
-    except KeyboardInterrupt:
-        raise TrainingInterrupted(solution) from None
-    misfit = history.held_out_losses[-1] ** 0.5
-    if not misfit <= tolerance:
-        raise ConvergenceError(
-            f"held-out residual {misfit:.1e} after {steps} steps of {optimizer}: "
-            f"tolerance={tolerance:g}",
-            history,
-        )
-    return solution
-
-
-def _levenberg_marquardt(
-    compiled: CollocationProblem, problem: Any, start: FloatArray, steps: int, geodesic: bool
-) -> Advance:
-    state = LevenbergMarquardtState(start)
-
-    def advance(points: Points) -> FloatArray:
-        nonlocal state
-        system = CollocationSystem(compiled, problem, points)
-        for _ in range(steps):
-            state = levenberg_marquardt_step(system, state, geodesic=geodesic)
-        return state.parameters
-
-    return advance
+    return train(
+        schedule,
+        PinnSolution(problem, build, hidden, points, parameters, history),
+        advance,
+        lambda done: compiled.sample(problem, (seed, done)),
+        lambda p, points: float(np.sum(compiled.residuals(problem, p, points) ** 2)),
+        clock=clock,
+        monitor=monitor,
+    )
 
 
 def _optax(

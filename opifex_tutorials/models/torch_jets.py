@@ -1,0 +1,121 @@
+r"""Values with their derivatives, carried through a tanh network by the chain rule.
+
+A jet of a function f(t, x) at N points is a tensor of shape (d + 3, N, ...): f, f_t, the d first
+space derivatives, and the Laplacian. For a function of a jet,
+
+.. math:: \Delta f(z) = f'(z)\,\Delta z + f''(z)\,|\nabla z|^2,
+
+so that one forward pass gives all that a second-order equation asks for (the "forward Laplacian",
+Li et al. 2024). Nested automatic differentiation in PyTorch takes many times as long.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+# For each layer, the jets that enter it and those that leave it before the tanh.
+Tape = list[tuple[Tensor, Tensor]]
+
+
+def coordinates(t: Tensor, *x: Tensor) -> list[Tensor]:
+    """Return the jets of t and of each space coordinate, shape (d + 3, N) each."""
+    jets = torch.zeros(1 + len(x), 3 + len(x), len(t), dtype=t.dtype)
+    for axis, values in enumerate((t, *x)):
+        jets[axis, 0], jets[axis, 1 + axis] = values, 1.0
+    return list(jets)
+
+
+def compose(value: Tensor, slope: Tensor, bend: Tensor, z: Tensor) -> Tensor:
+    """Return the jet of f(z) from f, f' and f'' at the values of the jet z."""
+    laplacian = slope * z[-1] + bend * (z[2:-1] ** 2).sum(0)
+    return torch.cat([value[None], slope * z[1:-1], laplacian[None]])
+
+
+def tanh(z: Tensor) -> Tensor:
+    """Return the jet of tanh z."""
+    value = torch.tanh(z[0])
+    slope = 1 - value**2
+    return compose(value, slope, -2 * value * slope, z)
+
+
+def cos(z: Tensor) -> Tensor:
+    """Return the jet of cos z."""
+    value = torch.cos(z[0])
+    return compose(value, -torch.sin(z[0]), -value, z)
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Return the jet of a b."""
+    jet = a[0] * b + a * b[0]
+    laplacian = jet[-1] + 2 * (a[2:-1] * b[2:-1]).sum(0)
+    return torch.cat([(a[0] * b[0])[None], jet[1:-1], laplacian[None]])
+
+
+def affine(z: Tensor, low: float, high: float, reach: float) -> Tensor:
+    """Return the jet of the linear map of z that takes [low, high] to [-reach, reach]."""
+    jet = z * (2 * reach / (high - low))
+    jet[0] -= reach * (high + low) / (high - low)
+    return jet
+
+
+def of_space(f: Callable[..., Tensor], x: Sequence[Tensor]) -> Tensor:
+    """Return the jet of a function of space alone, by automatic differentiation."""
+    points = [x_i.detach().requires_grad_() for x_i in x]
+    with torch.enable_grad():
+        value = f(*points) + 0 * sum(x_i**3 for x_i in points)  # two derivatives exist, if zero
+        slopes = torch.autograd.grad(value.sum(), points, create_graph=True)
+        second = [
+            torch.autograd.grad(slope.sum(), x_i, retain_graph=True)[0]
+            for slope, x_i in zip(slopes, points, strict=True)
+        ]
+    return torch.stack([value, 0 * value, *slopes, sum(second, 0 * value)]).detach()
+
+
+def network(
+    parameters: Tensor, widths: Sequence[int], inputs: Tensor, tape: Tape | None = None
+) -> Tensor:
+    """Carry jets through the network of :class:`opifex_tutorials.models.torch_mlp.MLP`.
+
+    Args:
+        parameters: flat, shape (P,), in the order of ``MLP(widths).parameters()``.
+        widths: of all layers.
+        inputs: jets, shape (d + 3, N, widths[0]).
+        tape: if given, a graph of the layers is recorded here, for :func:`pull_back`.
+
+    Returns:
+        Jets, shape (d + 3, N, widths[-1]).
+    """
+    z, at = inputs, 0
+    for layer, (n_in, n_out) in enumerate(pairwise(widths)):
+        entering = tanh(z) if layer else z
+        weight = parameters[at : at + n_in * n_out].view(n_out, n_in)
+        bias = parameters[at + n_in * n_out : at + n_in * n_out + n_out]
+        at += (n_in + 1) * n_out
+        z = entering @ weight.T
+        z = torch.cat([z[:1] + bias, z[1:]])
+        if tape is not None:
+            if layer == 0:
+                z.requires_grad_()
+            tape.append((entering.detach(), z))
+    return z
+
+
+def pull_back(values: Tensor, tape: Tape) -> Tensor:
+    """Return the gradient of every value with respect to the parameters, shape (N, P).
+
+    Each value may depend on the jets of its own point, or of its own point in each of K places.
+    So one reverse pass of the sum of all gives the adjoints of each; with what entered a layer
+    they make the gradients of its weights.
+
+    Args:
+        values: shape (N,), computed from the jets that ``network`` returned at K N points.
+        tape: of that call.
+    """
+    adjoints = torch.autograd.grad(values.sum(), [z for _, z in tape], retain_graph=True)
+    blocks = []
+    for (entering, _), adjoint in zip(tape, adjoints, strict=True):
+        a, e = (jet.unflatten(1, (-1, len(values))) for jet in (adjoint, entering))
+        blocks += [torch.einsum("ckno,ckni->noi", a, e).flatten(1), a[0].sum(0)]
+    return torch.cat(blocks, 1)

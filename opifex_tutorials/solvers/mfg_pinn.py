@@ -1,0 +1,186 @@
+"""Mean field games by a physics-informed neural network, in PyTorch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from opifex_tutorials.losses.mean_field_games import GameSystem, conditions, gauss, sobol
+from opifex_tutorials.models import torch_jets as jets
+from opifex_tutorials.models.mean_field_trials import TRIALS, Fields
+from opifex_tutorials.models.torch_mlp import MLP
+from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.training.history import History, Stopwatch
+from opifex_tutorials.training.loop import HELD_OUT, Advance, Schedule, levenberg_marquardt, train
+from opifex_tutorials.validation import (
+    FloatArray,
+    require_choice,
+    require_coordinates,
+    require_integer,
+)
+
+BLOCK = 2**14  # points evaluated at a time, which bounds the memory
+HELD_OUT_COUNTS = (32, 32)
+
+
+@dataclass(frozen=True)
+class MfgPinnSolution:
+    """A trained network as a solution of a game; coordinates broadcast, time first.
+
+    Attributes:
+        game: what was solved.
+        formulation: ``"hard"`` or ``"soft"``.
+        widths: of all layers.
+        parameters: of the network, shape (P,).
+        history: of the training.
+    """
+
+    game: MeanFieldGame
+    formulation: str
+    widths: tuple[int, ...]
+    parameters: FloatArray
+    history: History = field(default_factory=History)
+
+    def value(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
+        """Return u(t, x).
+
+        Raises:
+            ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
+                not broadcast.
+        """
+        return self._evaluate(lambda fields: fields.value[:1], t, *x)[0]
+
+    def density(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
+        """Return m(t, x); raises as ``value`` does."""
+        return self._evaluate(lambda fields: torch.exp(fields.log_density[:1]), t, *x)[0]
+
+    def control(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
+        """Return -λ∇u, in d > 1 dimensions with a leading axis of length d; raises likewise."""
+        found = self._evaluate(lambda fields: -self.game.kinetic * fields.value[2:-1], t, *x)
+        return found if self.game.dimension > 1 else found[0]
+
+    def _evaluate(self, part: Callable[[Fields], Tensor], *coordinates: ArrayLike) -> FloatArray:
+        arrays = require_coordinates(self.game.bounds, *coordinates)
+        points = torch.from_numpy(np.stack([a.ravel() for a in arrays]))
+        parameters, found = torch.from_numpy(self.parameters), []
+        with torch.no_grad():
+            for block in points.split(BLOCK, 1):
+                trial = TRIALS[self.formulation](self.game, block[0], list(block[1:]))
+                outputs = jets.network(parameters, self.widths, trial.features)
+                found.append(part(trial(outputs)).numpy())
+        return np.concatenate(found, 1).reshape(-1, *arrays[0].shape)
+
+
+def solve_mfg_pinn(
+    game: MeanFieldGame,
+    *,
+    seed: int,
+    formulation: str = "hard",
+    optimizer: str = "levenberg_marquardt",
+    sampling: str | None = None,
+    hidden: Sequence[int] = (16, 16),
+    points: tuple[int, int] = (32, 24),
+    steps: int = 400,
+    resample_every: int = 50,
+    tolerance: float = 1e-2,
+    geodesic: bool = True,
+    record_every: int = 50,
+    monitor: Callable[[MfgPinnSolution], float] | None = None,
+) -> MfgPinnSolution:
+    """Solve a mean field game by a PINN.
+
+    Args:
+        game: the game.
+        seed: of the initial weights and of random points.
+        formulation: ``"hard"`` (initial and terminal data, periodicity or walls built in) or
+            ``"soft"`` (all of these in the loss).
+        optimizer: ``"levenberg_marquardt"``, ``"adam"`` or ``"l_bfgs"``.
+        sampling: ``"gauss"`` (default in one dimension: fixed Gauss-Legendre nodes) or ``"sobol"``
+            (default in more: random points, drawn anew). On the periodic game, two seeds, 500
+            steps with 512 points, the error of u was 2e-7 and 3e-7 against 7e-6 and 2e-5.
+        hidden: widths of the hidden layers.
+        points: numbers of points in time and in space; at least twice as many in all as the
+            network has parameters, with fewer it overfits them.
+        steps: budget, in steps of the optimizer.
+        resample_every: new Sobol points after so many steps, a multiple of ``record_every``;
+            L-BFGS keeps its points.
+        tolerance: largest allowed root mean square of the residuals on held-out points.
+        geodesic: second-order correction of Levenberg-Marquardt.
+        record_every: distance of entries of the history, in steps.
+        monitor: called with the solution at every recorded step; its value goes to
+            ``history.errors``, its time is not counted.
+
+    Raises:
+        ValueError: for a bad argument.
+        ConvergenceError: if the residual on held-out points stays above the tolerance.
+        TrainingInterrupted: on Ctrl-C, with the solution reached.
+    """
+    require_choice("formulation", formulation, tuple(TRIALS))
+    sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
+    require_choice("sampling", sampling, ("gauss", "sobol"))
+    every = None if sampling == "gauss" else resample_every
+    schedule = Schedule(seed, optimizer, steps, record_every, every, tolerance)
+    if not isinstance(points, tuple) or len(points) != 2:
+        raise ValueError(f"points={points!r}: allowed are two integers, in time and in space")
+    n_time, n_space = (require_integer("points", count, 1, 2**16) for count in points)
+    clock, history = Stopwatch(), History()
+
+    def system(done: int) -> GameSystem:
+        random = sampling == "sobol" or done == HELD_OUT
+        sample = sobol((seed, done)) if random else gauss
+        n = HELD_OUT_COUNTS if done == HELD_OUT else (n_time, n_space)
+        return GameSystem(conditions(game, formulation, sample, n), widths)
+
+    corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
+    inputs = TRIALS[formulation](game, corner[0], corner[1:]).features.shape[-1]
+    widths = (inputs, *(require_integer("hidden", width, 1, 1024) for width in hidden), 2)
+    weights = MLP(widths, seed=seed).parameters()
+    start = torch.nn.utils.parameters_to_vector(weights).detach().numpy()
+    if optimizer == "levenberg_marquardt":
+        advance = levenberg_marquardt(lambda sampled: sampled, start, record_every, geodesic)
+    else:
+        advance = _gradient_method(start, record_every, optimizer, steps)
+    return train(
+        schedule,
+        MfgPinnSolution(game, formulation, widths, start, history),
+        advance,
+        system,
+        lambda parameters, sampled: float(np.sum(sampled.residuals(parameters) ** 2)),
+        clock=clock,
+        monitor=monitor,
+    )
+
+
+def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Advance:
+    """Return blocks of Adam with a cosine decay to zero, or of L-BFGS, as PyTorch has them."""
+    parameters = torch.from_numpy(start.copy()).requires_grad_()
+    adam = torch.optim.Adam([parameters], lr=5e-3)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    l_bfgs = torch.optim.LBFGS(
+        [parameters],
+        max_iter=block,
+        history_size=50,
+        tolerance_grad=0,  # the budget alone ends the training
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )
+
+    def advance(system: GameSystem) -> FloatArray:
+        def loss() -> float:
+            parameters.grad = None
+            value = system.loss(parameters)
+            value.backward()
+            return float(value.detach())
+
+        if name == "l_bfgs":
+            l_bfgs.step(loss)
+        else:
+            for _ in range(block):
+                adam.step(loss)
+                decay.step()
+        return parameters.detach().numpy().copy()
+
+    return advance

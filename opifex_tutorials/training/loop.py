@@ -1,0 +1,132 @@
+"""The training loop that all neural solvers share, whatever their framework."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from opifex_tutorials.progress import progress
+from opifex_tutorials.training.history import ConvergenceError, Stopwatch
+from opifex_tutorials.training.levenberg_marquardt import (
+    LeastSquares,
+    LevenbergMarquardtState,
+    levenberg_marquardt_step,
+)
+from opifex_tutorials.validation import (
+    FloatArray,
+    require_between,
+    require_choice,
+    require_integer,
+    require_multiple,
+)
+
+Advance = Callable[[Any], FloatArray]  # a block of steps on these data -> parameters
+OPTIMIZERS = ("levenberg_marquardt", "adam", "l_bfgs")
+HELD_OUT = 2**30  # a round of sampling that no training reaches
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Budget of a training; a bad entry raises ``ValueError``.
+
+    Attributes:
+        seed: of the initial weights and of the points.
+        optimizer: one of ``OPTIMIZERS``.
+        steps: of the optimizer.
+        record_every: distance of entries of the history, in steps.
+        resample_every: new points after so many steps, or never (None); L-BFGS keeps its points.
+        tolerance: largest allowed root mean square of the residual on held-out points.
+    """
+
+    seed: int
+    optimizer: str
+    steps: int
+    record_every: int
+    resample_every: int | None
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        require_integer("seed", self.seed, 0, 2**31)
+        require_choice("optimizer", self.optimizer, OPTIMIZERS)
+        require_integer("record_every", self.record_every, 1, 10**6)
+        require_multiple("steps", self.steps, self.record_every)
+        if self.resample_every is not None:
+            require_multiple("resample_every", self.resample_every, self.record_every)
+        require_between("tolerance", self.tolerance, 0.0, np.inf)
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """The user stopped a training; ``solution`` is what it had reached."""
+
+    def __init__(self, solution: Any) -> None:
+        super().__init__("training interrupted; what it had reached is in .solution")
+        self.solution = solution
+
+
+def train(
+    schedule: Schedule,
+    solution: Any,
+    advance: Advance,
+    sample: Callable[[int], Any],
+    loss: Callable[[FloatArray, Any], float],
+    *,
+    clock: Stopwatch,
+    monitor: Callable[[Any], float] | None,
+) -> Any:
+    """Train until the budget is spent; return the last solution.
+
+    Args:
+        schedule: the budget.
+        solution: the untrained one; its history is filled.
+        advance: does ``record_every`` steps on sampled points and returns the parameters.
+        sample: number of steps done -> points; of ``HELD_OUT``, the held-out points.
+        loss: (parameters, points) -> sum of squares.
+        clock: started when the user called.
+        monitor: called with the solution at every recorded step, off the clock.
+
+    Raises:
+        ConvergenceError: if the residual on held-out points stays above the tolerance.
+        TrainingInterrupted: on Ctrl-C, with the solution reached.
+    """
+    every = schedule.resample_every or schedule.steps
+    if schedule.optimizer == "l_bfgs":
+        every = schedule.steps
+    history, held_out = solution.history, sample(HELD_OUT)
+    rounds = range(0, schedule.steps, schedule.record_every)
+    try:
+        for done in progress(rounds, f"PINN, seed {schedule.seed}"):
+            if done % every == 0:
+                data = sample(done)
+            solution = replace(solution, parameters=advance(data))
+            with clock.paused():
+                losses = (loss(solution.parameters, points) for points in (data, held_out))
+                history.record(done + schedule.record_every, clock.seconds, *losses)
+                if monitor is not None:
+                    history.errors.append(float(monitor(solution)))
+    except KeyboardInterrupt:
+        raise TrainingInterrupted(solution) from None
+    misfit = history.held_out_losses[-1] ** 0.5
+    if not misfit <= schedule.tolerance:
+        raise ConvergenceError(
+            f"held-out residual {misfit:.1e} after {schedule.steps} steps of "
+            f"{schedule.optimizer}: tolerance={schedule.tolerance:g}",
+            history,
+        )
+    return solution
+
+
+def levenberg_marquardt(
+    system: Callable[[Any], LeastSquares], start: FloatArray, steps: int, geodesic: bool
+) -> Advance:
+    """Return blocks of ``steps`` accepted steps; ``system`` makes the problem from the points."""
+    state = LevenbergMarquardtState(start)
+
+    def advance(data: Any) -> FloatArray:
+        nonlocal state
+        problem = system(data)
+        for _ in range(steps):
+            state = levenberg_marquardt_step(problem, state, geodesic=geodesic)
+        return state.parameters
+
+    return advance
