@@ -157,11 +157,17 @@ class MeanFieldGameScheme:
         return self._difference @ (self._average @ u + past)
 
     def jumps_of(self, control: Callable[[FloatArray, FloatArray], ArrayLike]) -> FloatArray:
-        """Return the δ for which agents move as ``control(t, x)`` says, read at the faces."""
+        """Return the δ for which agents move as ``control(t, x)`` says, read at the faces.
+
+        Raises:
+            ValueError: if the control is not finite.
+        """
         left = np.arange(len(self.faces))
         theta = (self.theta[:, left] + self.theta[:, (left + 1) % self.J]) / 2
         t, x = np.broadcast_arrays(self.t[1:, None] - theta * self.dt, self.faces)
         right = -self.h / self.game.kinetic * np.reshape(control(t, x), t.shape)
+        if not np.isfinite(right).all():
+            raise ValueError("control with values that are not finite: allowed are finite values")
         return np.hstack([right, -right]).ravel()
 
     def hjb(self, u: FloatArray, m: FloatArray) -> FloatArray:
@@ -191,7 +197,8 @@ class MeanFieldGameScheme:
         """Return the LU factors of ``matrix``; step follows step, so no reordering is needed."""
         if not np.isfinite(rates).all():
             raise ConvergenceError("a value that is not finite", History())
-        # Without pivoting, elimination in an M-matrix keeps the density positive.
+        # The matrix of implicit Euler is an M-matrix: without pivoting, elimination keeps the
+        # density positive.
         return splu(self.matrix(rates).tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0)
 
     def transport(self, rates: FloatArray) -> FloatArray:
