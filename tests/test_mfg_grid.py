@@ -1,5 +1,6 @@
 """The grid solver of mean field games: order, mass, positivity, failure, and broken on purpose."""
 
+import pickle
 import time
 
 import numpy as np
@@ -172,6 +173,8 @@ def test_the_walls_of_the_box_of_a_gaussian_game():
     np.testing.assert_allclose(solution.value(t, walls), game.value(t, walls), rtol=1e-2)
     exact = -game.value_gradient(t, walls)[0]
     np.testing.assert_allclose(solution.control(t, walls), exact, rtol=1e-3)
+    again = pickle.loads(pickle.dumps(solution))
+    np.testing.assert_array_equal(again.density(t, walls), solution.density(t, walls))
 
 
 def inner_walls(game):

@@ -77,7 +77,7 @@ class MeanFieldGameScheme:
         self.is_periodic = game.boundary == "periodic" and boundary is None and interval is None
         self.boundary = boundary
         if game.boundary == "exact" and boundary is None:
-            self.boundary = lambda t, x: (game.value_gradient(t, x)[0], 0.0)
+            self.boundary = self._closed_form
         m0 = game.initial_density(self.x)
         # On the whole domain the midpoint rule gives mass 1 but for a small error; remove it.
         self.initial_density = m0 / (m0.sum() * self.h) if interval is None else m0
@@ -94,6 +94,9 @@ class MeanFieldGameScheme:
         self._terminal = np.zeros((self.N, self.J))
         self._terminal[-1] = game.terminal_cost(self.x)
         self.set_theta(1.0 if order == 1 else 0.5)
+
+    def _closed_form(self, t: FloatArray, x: float) -> tuple[ArrayLike, ArrayLike]:
+        return self.game.value_gradient(t, x)[0], 0.0
 
     def set_theta(self, value: ArrayLike) -> None:
         """Set θ, everywhere or one number per step and cell, and what depends on it."""
