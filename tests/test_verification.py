@@ -167,3 +167,31 @@ def test_a_wrong_control_is_caught_behind_a_perfect_density():
         return -pretender.control(t, x)
 
     assert exploitability(game, flipped) > 1e-2
+
+
+def test_a_wrong_wall_is_exploitable_in_the_game_with_the_right_one():
+    game, interval = CosineGame(), (0.1, 0.4)
+
+    def walls(factor):
+        def boundary(t, x):
+            slope, m_x = game.value_gradient(t, x)[0], game.density_gradient(t, x)[0]
+            return factor * slope, -game.viscosity * m_x - game.density(t, x) * slope
+
+        return boundary
+
+    found = []
+    for factor in (1.0, 1.01, 1.1):
+        learned = solve_mfg_grid(
+            game, cells=40, steps=40, boundary=walls(factor), interval=interval
+        )
+        assert abs(exploitability(game, learned)) < 1e-12  # each is right in its own game
+        grid = {"cells": 40, "boundary": walls(1.0), "interval": interval}
+        found.append(exploitability(game, learned, **grid))
+    assert found[0] < 1e-12
+    assert found[2] == pytest.approx(100 * found[1], rel=0.2)
+    assert found[1] > 1e-8
+
+
+def test_a_solution_of_another_game_is_judged_in_this_one():
+    other = solve_mfg_grid(CosineGame(alpha=0.5), cells=40, steps=40)
+    assert exploitability(CosineGame(), other) > 1e-5
