@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
-from opifex_tutorials.solvers.mfg_scheme import MeanFieldGameScheme
+from opifex_tutorials.solvers.mfg_scheme import Boundary, MeanFieldGameScheme
 from opifex_tutorials.validation import FloatArray, require_integer
 
 
@@ -91,6 +91,8 @@ def exploitability(
     cells: int | None = None,
     steps: int | None = None,
     order: int = 2,
+    boundary: Boundary | None = None,
+    interval: tuple[float, float] | None = None,
 ) -> float:
     r"""Return what one agent could gain by leaving the computed control for the best response.
 
@@ -107,30 +109,33 @@ def exploitability(
     Args:
         game: in one dimension.
         solution: with ``control(t, x)``, -λ∇u; or such a function.
-        cells: of the grid. By default the grid of the solution, if it has one, else 160. The grid's
-            own error enters: on the default ``CosineGame`` the exact control seems exploitable by
-            2.8e-10 with 160 cells and steps; the figure falls as their fourth power.
+        cells: of the grid. Without grid options, a solution of this game on a grid is judged on
+            its own; the default for others is 160. The grid's own error enters: the exact control
+            of the default ``CosineGame`` seems exploitable by 2.8e-10 with 160 cells and steps;
+            the figure falls as their fourth power.
         steps: of time, by default as many as cells.
         order: of the scheme.
+        boundary: of the game that is played; see ``solve_mfg_grid``.
+        interval: see ``solve_mfg_grid``.
 
     Raises:
         ValueError: for a bad argument or a control that is not finite.
         ConvergenceError: if the best response is not found.
     """
     control = getattr(solution, "control", solution)
-    if cells is None and isinstance(getattr(solution, "scheme", None), MeanFieldGameScheme):
-        scheme = solution.scheme
-        chosen = scheme.jumps(solution.values[:-1].ravel())
+    own: Any = getattr(solution, "scheme", None)
+    is_own = isinstance(own, MeanFieldGameScheme) and own.game == game
+    if is_own and all(option is None for option in (cells, steps, boundary, interval)):
+        scheme, chosen = own, own.jumps(solution.values[:-1].ravel())
     else:
         cells = 160 if cells is None else cells
-        scheme = MeanFieldGameScheme(game, cells, cells if steps is None else steps, order)
+        steps = cells if steps is None else steps
+        scheme = MeanFieldGameScheme(game, cells, steps, order, boundary, interval)
         if order == 2:  # as the solver does, for a positive density
             scheme.set_theta(1.0)
             euler = scheme.transport(scheme.rates(scheme.jumps_of(control)))
             scheme.limit(scheme.densities(euler))
         chosen = scheme.jumps_of(control)
-    if not np.isfinite(chosen).all():
-        raise ValueError("solution with a control that is not finite: allowed are finite controls")
     rates = scheme.rates(chosen)
     m = scheme.transport(rates)
     best = scheme.jumps(scheme.best_response(m))

@@ -1,11 +1,13 @@
 """The grid solver of mean field games: order, mass, positivity, failure, and broken on purpose."""
 
+import pickle
 import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import diags_array
 
 from opifex_tutorials.problems.mean_field_games import (
     CosineGame,
@@ -144,7 +146,7 @@ def test_picard_without_damping_fails_since_agents_overreact(order):
         growth = (sizes[1:] / sizes[:-1])[2:6]
         np.testing.assert_allclose(growth, 1.72, atol=0.05)
         # Damping maps the eigenvalue -1.72 to 1 - ω (1 + 1.72): stable below 0.735.
-        solve_mfg_grid(CosineGame(), damping=0.7, **options)
+        solve_mfg_grid(CosineGame(), damping=0.6, **options)
         with pytest.raises(ConvergenceError):
             solve_mfg_grid(CosineGame(), damping=0.8, **options)
 
@@ -157,7 +159,7 @@ def test_a_solution_is_evaluated_anywhere():
         assert relative_l2(solution.value(*points), game.value(*points)) < 3e-4
         assert relative_l2(solution.density(*points), game.density(*points)) < 5e-5
         assert relative_l2(solution.control(*points), exact) < 1e-3
-        assert solution.value(0.5, 0.0) == pytest.approx(float(solution.value(0.5, 1.0)), abs=1e-4)
+        np.testing.assert_allclose(solution.value(0.5, [0, 1]), game.value(0.5, [0, 1]), rtol=1e-3)
         on_nodes = solution.density(solution.scheme.t[:, None], solution.scheme.x)
         np.testing.assert_allclose(on_nodes, solution.densities, rtol=1e-12)
     with pytest.raises(ValueError, match="x="):
@@ -171,6 +173,8 @@ def test_the_walls_of_the_box_of_a_gaussian_game():
     np.testing.assert_allclose(solution.value(t, walls), game.value(t, walls), rtol=1e-2)
     exact = -game.value_gradient(t, walls)[0]
     np.testing.assert_allclose(solution.control(t, walls), exact, rtol=1e-3)
+    again = pickle.loads(pickle.dumps(solution))
+    np.testing.assert_array_equal(again.density(t, walls), solution.density(t, walls))
 
 
 def inner_walls(game):
@@ -238,7 +242,7 @@ def test_a_scheme_that_loses_mass_is_noticed(monkeypatch):
     def leaking(scheme, rates):
         leak = np.zeros(len(scheme.source()))
         leak[:: scheme.J] = 1e-6  # agents in one cell go home
-        return matrix(scheme, rates) + np.diag(leak)
+        return matrix(scheme, rates) + diags_array(leak)
 
     monkeypatch.setattr(MeanFieldGameScheme, "matrix", leaking)
     solution = solve_mfg_grid(CosineGame(), cells=20, steps=20, order=1, method="picard")

@@ -67,7 +67,8 @@ class LinearQuadraticGame(GaussianGame):
 
     Running cost :math:`\tfrac q2|x - s\bar x|^2`, terminal cost
     :math:`\tfrac{q_T}{2}|x - s_T\bar x(T)|^2`. The population acts through its mean only, and the
-    mean in ``potential`` and ``terminal_cost`` is that of the equilibrium.
+    mean in ``potential`` and ``terminal_cost`` is that of the equilibrium (Bensoussan, Sung, Yam &
+    Yung 2016).
 
     Args:
         viscosity: ν.
@@ -124,7 +125,8 @@ class TravellingGaussianGame(GaussianGame):
     r"""A crowd that avoids itself: running cost :math:`\tfrac q2|x|^2 + \gamma\log m`.
 
     Its variance :math:`v = (\gamma + \sqrt{\gamma^2 + 4q\nu^2}) / 2q` is constant; its center
-    travels towards 0. Coupling and diffusion both act at the equilibrium.
+    travels towards 0. Coupling and diffusion both act at the equilibrium (compare Guéant 2009,
+    where the logarithm attracts).
 
     Args:
         viscosity: ν.

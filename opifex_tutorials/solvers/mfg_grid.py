@@ -20,7 +20,9 @@ from opifex_tutorials.validation import (
 )
 
 KEEP = (0.6, 0.5, 0.25, 0.0)  # tried in turn until the density is positive; 0 is implicit Euler
-PADDING = 8  # cells beyond a periodic or mirroring wall: a spline forgets its ends by 4 per cell
+PADDING = (
+    8  # cells beyond a periodic or mirroring wall; a spline forgets its ends by 2 + √3 per cell
+)
 
 
 @dataclass(frozen=True)

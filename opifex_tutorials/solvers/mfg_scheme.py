@@ -77,7 +77,7 @@ class MeanFieldGameScheme:
         self.is_periodic = game.boundary == "periodic" and boundary is None and interval is None
         self.boundary = boundary
         if game.boundary == "exact" and boundary is None:
-            self.boundary = lambda t, x: (game.value_gradient(t, x)[0], 0.0)
+            self.boundary = self._closed_form
         m0 = game.initial_density(self.x)
         # On the whole domain the midpoint rule gives mass 1 but for a small error; remove it.
         self.initial_density = m0 / (m0.sum() * self.h) if interval is None else m0
@@ -94,6 +94,9 @@ class MeanFieldGameScheme:
         self._terminal = np.zeros((self.N, self.J))
         self._terminal[-1] = game.terminal_cost(self.x)
         self.set_theta(1.0 if order == 1 else 0.5)
+
+    def _closed_form(self, t: FloatArray, x: float) -> tuple[ArrayLike, ArrayLike]:
+        return self.game.value_gradient(t, x)[0], 0.0
 
     def set_theta(self, value: ArrayLike) -> None:
         """Set θ, everywhere or one number per step and cell, and what depends on it."""
@@ -157,11 +160,17 @@ class MeanFieldGameScheme:
         return self._difference @ (self._average @ u + past)
 
     def jumps_of(self, control: Callable[[FloatArray, FloatArray], ArrayLike]) -> FloatArray:
-        """Return the δ for which agents move as ``control(t, x)`` says, read at the faces."""
+        """Return the δ for which agents move as ``control(t, x)`` says, read at the faces.
+
+        Raises:
+            ValueError: if the control is not finite.
+        """
         left = np.arange(len(self.faces))
         theta = (self.theta[:, left] + self.theta[:, (left + 1) % self.J]) / 2
         t, x = np.broadcast_arrays(self.t[1:, None] - theta * self.dt, self.faces)
         right = -self.h / self.game.kinetic * np.reshape(control(t, x), t.shape)
+        if not np.isfinite(right).all():
+            raise ValueError("control with values that are not finite: allowed are finite values")
         return np.hstack([right, -right]).ravel()
 
     def hjb(self, u: FloatArray, m: FloatArray) -> FloatArray:
@@ -191,7 +200,8 @@ class MeanFieldGameScheme:
         """Return the LU factors of ``matrix``; step follows step, so no reordering is needed."""
         if not np.isfinite(rates).all():
             raise ConvergenceError("a value that is not finite", History())
-        # Without pivoting, elimination in an M-matrix keeps the density positive.
+        # The matrix of implicit Euler is an M-matrix: without pivoting, elimination keeps the
+        # density positive.
         return splu(self.matrix(rates).tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0)
 
     def transport(self, rates: FloatArray) -> FloatArray:
