@@ -313,7 +313,7 @@ print("NumPy float64 arrives in JAX as", without_switch.stdout.strip())
 # line, Python itself, is what a process needs before it imports anything.
 
 # %%
-from opifex_tutorials.environment.report import Table
+from opifex_tutorials.tables import Table
 
 imports = [line for line in report.versions if line["verdict"] == "ok"]
 Table("Import in a fresh process: time in s, peak memory in MB", imports, "package seconds memory")
@@ -321,64 +321,182 @@ Table("Import in a fresh process: time in s, peak memory in MB", imports, "packa
 # %% [markdown]
 # Now training. One *step* computes the Burgers residual at 1,000 points, its mean square, the
 # gradient with respect to all weights, and one update by Adam, the standard first-order optimizer.
-# Three sizes of network stand for what is used in practice, in both frameworks and both
-# precisions. In PyTorch the residual is:
+# In PyTorch it reads:
 
 # %%
-import inspect
+from opifex_tutorials.models import torch_mlp
 
-from opifex_tutorials.environment.on_torch import burgers_residual
 
-print(inspect.getsource(burgers_residual))
+def residual_in_torch(u, t, x):
+    """Return u_t + u u_x - ν u_xx; values u of shape (points,), computed from t and x."""
+    u_t, u_x = torch.autograd.grad(u.sum(), (t, x), create_graph=True)
+    (u_xx,) = torch.autograd.grad(u_x.sum(), x, create_graph=True)
+    return u_t + u * u_x - viscosity * u_xx
+
 
 # %% [markdown]
-# In JAX it is `burgers_residual` in `opifex_tutorials.losses.burgers`.
-#
-# Each process takes one step, then three blocks of steps, of which the median counts. The first
-# step is listed apart: in it JAX *compiles*, that is, translates the whole step into machine code
-# for this processor. PyTorch, used as here, does not.
+# One training step computes the loss, differentiates it by the weights, and lets Adam move them:
+
 
 # %%
-import json
+def training_in_torch(widths, precision, t, x):
+    """Return a function that takes one step and returns the loss, a scalar."""
+    t, x = (torch.tensor(z.astype(precision), requires_grad=True) for z in (t, x))
+    model = torch_mlp.MLP(widths, seed=0, dtype=t.dtype)
+    weights = list(model.parameters())
+    optimizer = torch.optim.Adam(weights, lr=1e-3)
+
+    def step():
+        optimizer.zero_grad()
+        u = model(torch.stack([t, x], dim=1))[:, 0]
+        loss = residual_in_torch(u, t, x).square().mean()
+        loss.backward(inputs=weights)
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+# %% [markdown]
+# And in JAX, where the residual of the package is differentiated at a single point and then
+# applied to all points at once, and where the whole step is *compiled*, that is, translated into
+# machine code for this processor:
+
+# %%
+import optax
+from flax import nnx
+
+from opifex_tutorials.losses.burgers import burgers_residual
+from opifex_tutorials.models import flax_mlp
+from opifex_tutorials.problems.burgers import BurgersProblem
+
+problem = BurgersProblem(viscosity)
+
+
+def loss_in_jax(model, t, x):
+    """Return the mean square of the residual at the points (t, x), each of shape (points,)."""
+    residual = burgers_residual(problem, lambda t, x: model(jnp.stack([t, x]))[0])
+    return jnp.mean(jax.vmap(residual)(t, x) ** 2)
+
+
+# %% [markdown]
+# A network in Flax is taken apart into its structure and its weights, so that the step is a function
+# of the weights alone:
+
+
+# %%
+def training_in_jax(widths, precision, t, x):
+    """Return a function that takes one step and returns the loss, a scalar."""
+    t, x = jnp.asarray(t, precision), jnp.asarray(x, precision)
+    structure, weights = nnx.split(flax_mlp.MLP(widths, rngs=nnx.Rngs(0), dtype=precision))
+    optimizer = optax.adam(1e-3)
+    state = optimizer.init(weights)
+
+    def loss(weights):
+        return loss_in_jax(nnx.merge(structure, weights), t, x)
+
+    @jax.jit
+    def update(weights, state):
+        value, gradient = jax.value_and_grad(loss)(weights)
+        changes, state = optimizer.update(gradient, state)
+        return value, optax.apply_updates(weights, changes), state
+
+    def step():
+        nonlocal weights, state
+        value, weights, state = jax.block_until_ready(update(weights, state))
+        return value
+
+    return step
+
+
+# %% [markdown]
+# Do both time the same equation? For $u = \tanh(3t + 2x)$ their residuals agree:
+
+# %%
+t, x = np.random.default_rng(0).random((2, 1000))
+in_jax = jax.vmap(burgers_residual(problem, lambda t, x: jnp.tanh(3 * t + 2 * x)))(t, x)
+tensors = [torch.tensor(z, requires_grad=True) for z in (t, x)]
+in_torch = residual_in_torch(torch.tanh(3 * tensors[0] + 2 * tensors[1]), *tensors)
+difference = np.max(np.abs(in_torch.detach().numpy() - in_jax))
+difference = record(
+    "environment_check.residuals_differ", difference, at_most=1e-12, unit="residual"
+)
+
+# %% [markdown]
+# Three sizes of network stand for what is used in practice, in both frameworks and both
+# precisions. Each process takes one step, then three blocks of steps, of which the median counts.
+# The first step is listed apart: in it JAX compiles. PyTorch, used as here, does not.
+
+# %%
+import timeit
 from itertools import pairwise, product
+from statistics import median
 
-from opifex_tutorials.environment.processes import run_fresh
+from joblib.externals.loky import ProcessPoolExecutor
 
-points = 1000
+from opifex_tutorials.results import peak_memory
+
+
+def measure(training, widths, precision, steps):
+    """Time a training; call this in a fresh process, because memory and compilation last."""
+    losses = []
+    step = training(widths, precision, t, x)
+    first_step = timeit.timeit(lambda: losses.append(step()), number=1)
+    seconds = median(timeit.repeat(step, number=steps, repeat=3))
+    losses.append(step())
+    assert all(str(loss.dtype).endswith(precision) for loss in losses)
+    costs = {"first_step": first_step, "steps_per_second": steps / seconds}
+    return {**costs, "peak_memory": peak_memory(), "loss_ratio": float(losses[1] / losses[0])}
+
+
+# %% [markdown]
+# Every combination runs alone, in a process of its own, on one core. Left alone, both libraries
+# split even small products of matrices over several threads, which wait for each other whenever
+# something else runs: a step can take ten times as long.
+
+# %%
+trainings = {"jax": training_in_jax, "torch": training_in_torch}
 sizes = {  # widths of all layers, and steps in a block
     "small": ([2, 20, 20, 1], 100),
     "medium": ([2, *5 * [30], 1], 30),
     "large": ([2, *8 * [40], 1], 10),
 }
-# Left alone, both libraries split even small products of matrices over several threads, which wait
-# for each other whenever something else runs: a step can take ten times as long.
-one_thread = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
-training = []
-for size, framework, precision in product(sizes, ("jax", "torch"), ("float32", "float64")):
+one_core = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+one_core |= {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
+costs = []
+for size, framework, precision in product(sizes, trainings, ("float32", "float64")):
     widths, steps = sizes[size]
-    arguments = (framework, json.dumps(widths), precision, str(points), str(steps))
-    found, problem = run_fresh("probes.training", *arguments, JAX_PLATFORMS="cpu", **one_thread)
+    with ProcessPoolExecutor(max_workers=1, env=one_core) as fresh_process:
+        task = fresh_process.submit(measure, trainings[framework], widths, precision, steps)
+        cost = {"network": size, "framework": framework, "precision": precision, **task.result()}
     weights = sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
-    cost = {"network": size, "hidden_layers": len(widths) - 2, "weights": weights}
-    cost |= {"framework": framework, "precision": precision, "problem": problem}
-    training.append({**cost, **(found[0] if found else {})})
-failed = sum(cost["problem"] is not None for cost in training)
-failed = record("environment_check.failures", failed, at_most=0, unit="processes")
+    costs.append({"hidden_layers": len(widths) - 2, "weights": weights, **cost})
+
+# %% [markdown]
+# What was timed is really training: in the small network, which took the most steps, the loss has
+# fallen in both frameworks and both precisions.
+
+# %%
+ratio = max(cost["loss_ratio"] for cost in costs if cost["network"] == "small")
+ratio = record("environment_check.loss_ratio", ratio, at_most=0.1, unit="last loss / first loss")
+
+# %% [markdown]
+# Here is what it cost, in a table and in a figure.
 
 # %%
 columns = (
     "network hidden_layers weights framework precision first_step steps_per_second peak_memory"
 )
-Table("Training on one core: first step in s, peak memory in MB", training, columns)
+Table("Training on one core: first step in s, peak memory in MB", costs, columns)
 
 # %% mystnb={"figure": {"name": "fig-costs", "caption": "Training slows down as the network grows, in both frameworks and both precisions; on one core, the choice of the network matters more than that of the framework."}}
 figure, axes = plt.subplots()
 for framework, color, marker in zip(("jax", "torch"), COLORS, MARKERS, strict=False):
     for precision, line_style in (("float32", "--"), ("float64", "-")):
-        costs = [c for c in training if (c["framework"], c["precision"]) == (framework, precision)]
+        line = [c for c in costs if (c["framework"], c["precision"]) == (framework, precision)]
         axes.loglog(
-            [cost["weights"] for cost in costs],
-            [cost["steps_per_second"] for cost in costs],
+            [cost["weights"] for cost in line],
+            [cost["steps_per_second"] for cost in line],
             color=color,
             marker=marker,
             linestyle=line_style,
@@ -399,7 +517,7 @@ show(
 # Adam:
 
 # %%
-for cost in training:
+for cost in costs:
     if cost["precision"] == "float64":
         seconds = cost["first_step"] + 10_000 / cost["steps_per_second"]
         name = f"price_{cost['framework']}_{cost['network']}"
@@ -491,7 +609,7 @@ for dtype in ("float32", "float64"):
 # This is an estimate: two processes also share the memory bandwidth.
 
 # %% tags=["hide-input"]
-for cost in training:
+for cost in costs:
     if (cost["network"], cost["precision"]) == ("medium", "float64"):
         rounds = -(-5 // 2)
         seconds = rounds * (cost["first_step"] + 20_000 / cost["steps_per_second"])
@@ -506,9 +624,9 @@ for cost in training:
 #
 # - Give the thin layer a larger viscosity, such as $\nu = 1/10$, and watch the noise of the
 #   residual fall. Which power of $\nu$ does it follow?
-# - Measure with ten times the points, `points = 10_000`. Does the time of a step grow tenfold in
+# - Measure with ten times the points, `random((2, 10_000))`. Does the time of a step grow tenfold in
 #   both frameworks?
-# - Measure without `one_thread`, once alone and once while another program computes.
+# - Measure without `one_core`, once alone and once while another program computes.
 # - Break your own environment: install an older Optax into a scratch environment and read the
 #   report.
 #

@@ -1,8 +1,7 @@
 """Seeds side by side: one single-threaded process per core."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -12,10 +11,6 @@ from opifex_tutorials.progress import progress
 
 A = TypeVar("A")
 R = TypeVar("R")
-
-# XLA splits even small matrix products over all cores. With a process per core these threads wait
-# for each other: a step was seen to take ten times as long.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 
 
 def side_by_side(
@@ -30,29 +25,16 @@ def side_by_side(
         Exception: the first that a call raised.
     """
     tasks = list(arguments)
-    with _environment(ONE_THREAD), parallel_config("loky", inner_max_num_threads=1):
+    with parallel_config("loky", inner_max_num_threads=1, initializer=_prepare_worker):
         runner = Parallel(n_jobs=min(cpu_count(), max(1, len(tasks))), return_as="generator")
-        results = runner(delayed(_run)(function, task) for task in tasks)
+        results = runner(delayed(function)(task) for task in tasks)
         return list(progress(results, description, total=len(tasks)))
 
 
-def _run(function: Callable[[A], R], task: A) -> R:
+def _prepare_worker() -> None:
+    # XLA splits even small matrix products over all cores. With a process per core these threads
+    # wait for each other: a step was seen to take ten times as long.
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     # Loky takes a worker that has grown by 300 MB for a leak and replaces it. Here it is compiled
     # code, which the next task needs.
     process_executor._MAX_MEMORY_LEAK_SIZE = 4_000_000_000
-    return function(task)
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes started inside."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value

@@ -1,7 +1,5 @@
 """One visual language for all figures: legible in light and dark, without color, and read aloud."""
 
-from __future__ import annotations
-
 import hashlib
 import html
 import io
@@ -30,34 +28,19 @@ _INK = "#010203"
 
 def style() -> None:
     """Set Matplotlib's defaults to those of the book. Call once, at the top of a notebook."""
-    mpl.rcParams.update(
-        {
-            "text.color": _INK,
-            "axes.edgecolor": _INK,
-            "axes.labelcolor": _INK,
-            "xtick.color": _INK,
-            "ytick.color": _INK,
-            "figure.facecolor": "none",
-            "axes.facecolor": "none",
-            "savefig.facecolor": "none",
-            "axes.prop_cycle": cycler(color=COLORS) + cycler(linestyle=LINE_STYLES),
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": COLORS[-1],
-            "grid.alpha": 0.3,
-            "grid.linewidth": 0.6,
-            "legend.frameon": False,
-            "figure.figsize": (6.4, 3.6),
-            "figure.constrained_layout.use": True,
-            "font.size": 12,
-            "lines.linewidth": 1.8,
-            "lines.markersize": 5,
-            "image.cmap": "cividis",
-            "svg.fonttype": "path",
-        }
-    )
+    cycle = cycler(color=COLORS) + cycler(linestyle=LINE_STYLES)
+    mpl.rc("axes", prop_cycle=cycle, edgecolor=_INK, labelcolor=_INK, grid=True, axisbelow=True)
+    mpl.rc("axes.spines", right=False, top=False)
+    mpl.rc("figure", figsize=(6.4, 3.6))
+    mpl.rc("figure.constrained_layout", use=True)
+    mpl.rc("font", size=12)
+    mpl.rc("grid", color=COLORS[-1], alpha=0.3)
+    mpl.rc("image", cmap="cividis")
+    mpl.rc("legend", frameon=False)
+    mpl.rc("lines", linewidth=1.8)
+    mpl.rc("text", color=_INK)
+    mpl.rc("xtick", color=_INK)
+    mpl.rc("ytick", color=_INK)
 
 
 def show(figure: Figure, alt: str) -> None:
@@ -70,7 +53,7 @@ def show(figure: Figure, alt: str) -> None:
         ValueError: ``alt`` is empty.
     """
     if not isinstance(alt, str) or not alt.strip():
-        raise ValueError(f"alt must describe the figure in words, got {alt!r}")
+        raise ValueError(f"alt={alt!r}: allowed are words that describe the figure")
     if in_notebook():
         from IPython.display import display
 
@@ -83,11 +66,10 @@ def show(figure: Figure, alt: str) -> None:
 def to_svg(figure: Figure, alt: str) -> str:
     """Return ``figure`` as an ``<svg>`` element for any page: theme-aware, scalable, labeled."""
     buffer = io.StringIO()
+    without = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": alt}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    svg = buffer.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
-    svg = svg.replace(_INK, "currentColor")
+        figure.savefig(buffer, format="svg", metadata=without, transparent=True)
+    svg = buffer.getvalue().replace(_INK, "currentColor")
     svg = svg.replace('"text/css">*{', '"text/css">.book-figure *{')  # style nothing else on a page
     # Ids must differ between the figures of one page, or one would borrow glyphs from another.
     prefix = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8]
@@ -119,16 +101,11 @@ def seed_band(axes: Axes, x: ArrayLike, runs: ArrayLike, label: str, color_index
     abscissas, values = np.asarray(x, dtype=float), np.asarray(runs, dtype=float)
     if values.ndim != 2 or abscissas.shape != values.shape[1:]:
         raise ValueError(
-            f"runs must have shape (seeds, len(x)), got {values.shape} for x of {abscissas.shape}"
+            f"runs with shape {values.shape}: allowed is (seeds, n), with x of shape (n,), "
+            f"which is {abscissas.shape}"
         )
     index = color_index % len(COLORS)
-    axes.fill_between(
-        abscissas, values.min(axis=0), values.max(axis=0), color=COLORS[index], alpha=0.2, lw=0
-    )
-    axes.plot(
-        abscissas,
-        np.median(values, axis=0),
-        color=COLORS[index],
-        linestyle=LINE_STYLES[index],
-        label=f"{label} ({len(values)} seeds)",
-    )
+    color, line_style = COLORS[index], LINE_STYLES[index]
+    axes.fill_between(abscissas, values.min(0), values.max(0), color=color, alpha=0.2, lw=0)
+    label = f"{label} ({len(values)} seeds)"
+    axes.plot(abscissas, np.median(values, 0), color=color, linestyle=line_style, label=label)

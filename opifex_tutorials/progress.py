@@ -1,7 +1,5 @@
 """A progress bar for those who watch, silence for everyone else."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import sys
@@ -19,13 +17,9 @@ def progress(iterable: Iterable[T], description: str, total: int | None = None) 
     A person watches a terminal or a notebook, but neither a build, nor a pipe, nor a worker
     process. ``total`` is the number of items, needed only where ``len(iterable)`` does not exist.
     """
-    yield from tqdm(iterable, desc=description, total=total, disable=not _watched())
-
-
-def _watched() -> bool:
-    if os.environ.get("OPIFEX_LEDGER") or multiprocessing.parent_process() is not None:
-        return False
-    return in_notebook() or sys.stderr.isatty()
+    alone = os.environ.get("OPIFEX_LEDGER") or multiprocessing.parent_process() is not None
+    watched = not alone and (in_notebook() or sys.stderr.isatty())
+    yield from tqdm(iterable, desc=description, total=total, disable=not watched)
 
 
 def in_notebook() -> bool:

@@ -1,5 +1,6 @@
 """Checks of arguments: a bad one raises ``ValueError``: its name, its value, what is allowed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,15 +9,28 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 
+def require_finite(name: str, value: Any) -> float:
+    """Return ``value`` as a float if it is a finite real number."""
+    number = _number(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name}={value!r}: allowed are finite numbers")
+    return number
+
+
 def require_between(name: str, value: Any, low: float, high: float) -> float:
-    """Return ``value`` as a float if ``low <= value <= high``; NaN and text are refused too."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
+    """Return ``value`` as a float if ``low <= value <= high``."""
+    number = _number(value)
     if not low <= number <= high:
         raise ValueError(f"{name}={value!r}: allowed are numbers from {low:g} to {high:g}")
     return number
+
+
+def _number(value: Any) -> float:
+    """Return ``value`` as a float: NaN, which no range allows, for text and other non-numbers."""
+    try:
+        return np.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError):
+        return np.nan
 
 
 def require_integer(name: str, value: Any, low: int, high: int) -> int:
@@ -39,6 +53,18 @@ def require_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"{name}={value!r}: allowed are {', '.join(map(repr, allowed))}")
     return str(value)
+
+
+def require_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """Return the sizes of all layers, input and output included, e.g. ``(2, 20, 20, 1)``."""
+    try:
+        sizes = tuple(require_integer("width", size, 1, 10**6) for size in widths)
+    except (TypeError, ValueError):
+        sizes = ()
+    if len(sizes) < 2:
+        allowed = "at least two positive integers, from input to output, e.g. (2, 20, 20, 1)"
+        raise ValueError(f"widths={widths!r}: allowed are {allowed}")
+    return sizes
 
 
 def require_coordinates(
@@ -64,15 +90,11 @@ def require_coordinates(
         slack = 1e-12 * max(abs(low), abs(high))
         outside = ~((array >= low - slack) & (array <= high + slack))
         if outside.any():
-            raise ValueError(
-                f"{name}={array[outside].flat[0]!r}: allowed are finite values "
-                f"from {low:g} to {high:g}"
-            )
+            first = array[outside].flat[0]
+            raise ValueError(f"{name}={first!r}: allowed are numbers from {low:g} to {high:g}")
         arrays.append(array)
     try:
         return [np.array(a) for a in np.broadcast_arrays(*arrays)]
     except ValueError:
         shapes = ", ".join(f"{n} {a.shape}" for n, a in zip(bounds, arrays, strict=True))
-        raise ValueError(
-            f"coordinates with shapes {shapes}: allowed are shapes that broadcast"
-        ) from None
+        raise ValueError(f"shapes {shapes}: allowed are shapes that broadcast") from None

@@ -32,7 +32,7 @@ NOTEBOOK = """\
 import matplotlib.pyplot as plt
 
 from opifex_tutorials import plotting
-from opifex_tutorials.validation import error
+from opifex_tutorials.helper import error
 from opifex_tutorials.results import close_chapter, record
 
 figure, axes = plt.subplots()
@@ -105,7 +105,7 @@ def built(tmp_path_factory):
     root = tmp_path_factory.mktemp("scratch") / "project"
     for folder in ("tools", "opifex_tutorials", "book", "notebooks"):
         (root / folder).mkdir(parents=True)
-    for name in ("results", "plotting", "progress", "__init__"):
+    for name in ("results", "tables", "validation", "plotting", "progress", "__init__"):
         shutil.copy(ROOT / f"opifex_tutorials/{name}.py", root / "opifex_tutorials")
     for name in ("_config.yml", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)
@@ -117,7 +117,7 @@ def built(tmp_path_factory):
         text = f"# {name}\n\n```{{include}} _generated/{name}.md\n```\n"
         (root / f"book/{name}.md").write_text(text, encoding="utf-8")
     helper = 'def error() -> float:\n    """One millionth."""\n    return 1e-6\n'
-    (root / "opifex_tutorials/validation.py").write_text(f'"""A helper."""\n\n\n{helper}')
+    (root / "opifex_tutorials/helper.py").write_text(f'"""A helper."""\n\n\n{helper}')
     (root / "notebooks/tiny.py").write_text(NOTEBOOK, encoding="utf-8")
     (root / "book/index.md").write_text(INDEX, encoding="utf-8")
     (root / "_toc.yml").write_text(TOC, encoding="utf-8")
@@ -167,7 +167,7 @@ def test_a_change_of_prose_renders_without_executing(scratch):
 
 
 def test_a_broken_helper_turns_the_book_red(scratch):
-    scratch.edit("opifex_tutorials/validation.py", "return 1e-6", "return 1 / 0")
+    scratch.edit("opifex_tutorials/helper.py", "return 1e-6", "return 1 / 0")
     for _ in range(2):  # and it stays red: a failure is not remembered as done
         status, output = scratch.make()
         assert status != 0
@@ -175,14 +175,14 @@ def test_a_broken_helper_turns_the_book_red(scratch):
         assert "ZeroDivisionError" in output
         assert "return 1 / 0" in output  # the traceback leads to the line
         assert "Book: ready" not in output
-    scratch.edit("opifex_tutorials/validation.py", "return 1 / 0", "return 1e-6")
+    scratch.edit("opifex_tutorials/helper.py", "return 1 / 0", "return 1e-6")
     status, output = scratch.make("execute")
     assert status == 0
     assert "1 executed" in output
 
 
 def test_a_missed_bound_turns_the_book_red(scratch):
-    scratch.edit("opifex_tutorials/validation.py", "return 1e-6", "return 1e-4")
+    scratch.edit("opifex_tutorials/helper.py", "return 1e-6", "return 1e-4")
     status, output = scratch.make()
     assert status != 0
     assert "MissedBoundError: tiny.error = 0.0001 relative L2, promised ≤ 1e-05" in output
@@ -193,7 +193,7 @@ def test_a_missed_bound_turns_the_book_red(scratch):
     [
         ('close_chapter("tiny")', "1 / 0", "ZeroDivisionError"),
         ('close_chapter("tiny")', "pass", 'must call close_chapter("tiny")'),
-        ('"tiny.error"', '"other.error"', "name must be a chapter with results"),
+        ('"tiny.error"', '"other.error"', "allowed are chapters with results"),
     ],
     ids=["failing cell", "not closed", "key of another chapter"],
 )
@@ -249,7 +249,7 @@ def test_a_chapter_that_is_gone_leaves_no_results(scratch):
 @pytest.mark.parametrize(
     ("path", "old", "new", "changes"),
     [
-        ("opifex_tutorials/validation.py", "1e-6", "2e-6", True),
+        ("opifex_tutorials/helper.py", "1e-6", "2e-6", True),
         ("constraints.txt", "numpy==", "numpy===", True),
         ("pyproject.toml", "numpy>=", "numpy>", True),
         ("notebooks/tiny.ipynb", "at_most=1e-5", "at_most=2e-5", True),

@@ -17,7 +17,7 @@ from opifex_tutorials.environment import Report, choose_device, probes
 from opifex_tutorials.environment.__main__ import main
 from opifex_tutorials.environment.devices import check_devices
 from opifex_tutorials.environment.processes import run_fresh
-from opifex_tutorials.environment.report import Table, check
+from opifex_tutorials.environment.report import check
 from opifex_tutorials.environment.versions import check_versions, repair
 
 ROOT = Path(__file__).parent.parent
@@ -176,7 +176,7 @@ jnp.tanh = tanh
 @pytest.mark.parametrize(("framework", "code"), [("torch", WRONG_TORCH), ("jax", WRONG_JAX)])
 def test_a_wrong_second_derivative_is_caught(set_up, framework, code):
     set_up("sitecustomize", code=code)
-    (line,) = check_devices((framework,))
+    (line,) = check_devices(framework)
     assert line["device"] == "cpu"
     assert line["float64"] > 0.01
     choice = choose_device(framework, [line])
@@ -200,7 +200,7 @@ torch.cuda.get_device_name = lambda: "Pretended GPU"
 
 def test_apple_mps_falls_back_to_the_cpu_and_says_so(set_up):
     set_up("sitecustomize", code=PRETEND.format(module="backends.mps"))
-    cpu, mps = check_devices(("torch",))
+    cpu, mps = check_devices("torch")
     assert (mps["device"], mps["float64"]) == ("mps", None)
     assert mps["float32"] < 1e-4
     assert cpu["problem"] is None
@@ -212,7 +212,7 @@ def test_apple_mps_falls_back_to_the_cpu_and_says_so(set_up):
 
 def test_cuda_is_chosen_once_it_has_passed(set_up):
     set_up("sitecustomize", code=PRETEND.format(module="cuda"))
-    lines = check_devices(("torch",))
+    lines = check_devices("torch")
     assert [line["device"] for line in lines] == ["cpu", "cuda"]
     assert lines[1]["name"] == "Pretended GPU"
     choice = choose_device("torch", lines)
@@ -230,14 +230,14 @@ def test_choice_among_given_devices():
     assert "CUDA has wrong second derivatives, so the book falls back" in choice["reason"]
     assert choose_device("jax", [wrong])["device"] is None
     assert choose_device("jax", [])["reason"] == "no device was found"
-    with pytest.raises(ValueError, match="framework='keras': allowed are jax, torch"):
+    with pytest.raises(ValueError, match="framework='keras': allowed are 'jax', 'torch'"):
         choose_device("keras")
 
 
 def test_a_crashing_accelerator_is_told_from_the_cpu(set_up):
     code = PRETEND.format(module="cuda") + f"\ndef crash():\n    {CRASH}\n"
     set_up("sitecustomize", code=code + "torch.cuda.get_device_name = crash")
-    cpu, other = check_devices(("torch",))
+    cpu, other = check_devices("torch")
     assert cpu["problem"] is None
     assert other["device"] == "accelerator"
     assert "crashed with signal SIGSEGV" in other["problem"]
@@ -246,13 +246,14 @@ def test_a_crashing_accelerator_is_told_from_the_cpu(set_up):
 
 def test_a_second_derivative_that_is_not_a_number_or_not_in_64_bits(set_up):
     set_up("sitecustomize", code="import torch; torch.tanh = lambda x: x**3 * float('nan')")
-    (line,) = check_devices(("torch",))
-    assert "no float64 (ArithmeticError: the second derivative is not finite)" in line["problem"]
+    (line,) = check_devices("torch")
+    assert line["problem"].endswith("wrong second derivatives in float64, error nan")
+    assert line["float64"] is None
     code = "import torch; right = torch.Tensor.numpy\n"
     code += "torch.Tensor.numpy = lambda x: right(x).astype('float32')"
     set_up("sitecustomize", code=code)
-    (line,) = check_devices(("torch",))
-    assert line["problem"] == "no float64 (TypeError: asked for float64, computed in float32)"
+    (line,) = check_devices("torch")
+    assert line["problem"] == "no float64, but float32"
 
 
 # --- exchange of arrays ---
@@ -272,53 +273,6 @@ def test_a_copy_and_a_changed_dtype_are_caught(set_up):
         "check": "numpy → torch and back keeps dtype and values",
         "fault": "float64",
     }
-
-
-# --- costs ---
-
-
-@pytest.mark.parametrize("framework", ["jax", "torch"])
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_a_training_is_measured(framework, precision):
-    arguments = (framework, "[2, 20, 20, 1]", precision, "50", "2")
-    (cost,), problem = run_fresh("probes.training", *arguments, OMP_NUM_THREADS="1")
-    assert problem is None
-    assert cost["steps_per_second"] > 1
-    assert cost["first_step"] > 0
-    assert 100 < cost["peak_memory"] < 5000
-    assert cost["dtype"] == precision  # float64 nowhere in the graph of a float32 training
-
-
-@pytest.mark.parametrize("framework", ["jax", "torch"])
-def test_a_training_trains(framework):
-    """Both frameworks are timed on the same loss, which falls."""
-    code = f"""if True:
-        from opifex_tutorials.environment.on_{framework} import training_step
-        step = training_step([2, 20, 20, 1], "float64", 50)
-        losses = [float(step()) for _ in range(300)]
-        assert losses[-1] < 0.1 * losses[0], (losses[0], losses[-1])
-    """
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
-
-
-def test_both_frameworks_are_timed_on_the_same_equation():
-    """The residual of u = tanh(3 t + 2 x), in PyTorch and in JAX."""
-    code = """if True:
-        import jax, jax.numpy as jnp, numpy as np, torch
-        from opifex_tutorials.environment.on_torch import burgers_residual as in_torch
-        from opifex_tutorials.losses.burgers import burgers_residual as in_jax
-        from opifex_tutorials.problems.burgers import BurgersProblem
-        points = np.random.default_rng(1).random((2, 20))
-        u = lambda t, x: jnp.tanh(3 * t + 2 * x)
-        expected = jax.vmap(in_jax(BurgersProblem(0.01 / np.pi), u))(*points)
-        t, x = (torch.tensor(z, requires_grad=True) for z in points)
-        model = lambda tx: torch.tanh(tx @ torch.tensor([[3.0], [2.0]], dtype=torch.float64))
-        found = in_torch(model, t, x).detach().numpy()
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-    """
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr
 
 
 # --- the report and its command ---
@@ -378,16 +332,6 @@ def test_report_as_text_html_and_dictionary():
     assert '<th scope="row">jax</th><td>&gt;=0.7</td>' in html
     assert html.count("<tr>") == 3
     assert "style=" not in html  # colors belong to the page, light or dark
-    records = [{"x_y": "<i>{0}", "z": 0.00012}, {"x_y": True, "z": 1234.5}, {"x_y": None, "z": 0}]
-    table = Table("a & b", records, "x_y z")
-    assert "a &amp; b" in table._repr_html_()
-    assert "&lt;i&gt;{0}" in table._repr_html_()
-    assert str(table).splitlines()[2:] == [
-        "x y     z",
-        "<i>{0}  0.00012",
-        "yes     1,234",
-        "        0",
-    ]
 
 
 @pytest.mark.parametrize(("changes", "status"), [({}, 0), ({"versions": [OUTDATED]}, 1)])
@@ -466,5 +410,3 @@ def test_one_framework_outdated_and_one_broken(set_up):
     assert "crashed with signal SIGSEGV" in report.choices[1]["reason"]
     assert {line["verdict"] for line in report.exchanges} == {"failed"}
     assert not report.ready
-    arguments = ("[2, 20, 20, 1]", "float32", "50", "2")
-    assert run_fresh("probes.training", "torch", *arguments) == ([], "crashed with signal SIGSEGV")

@@ -22,9 +22,10 @@ ROOMS = [
     "results",
 ]
 #: Rooms beside the flow, and what they may use. Any room may use TOOLS.
-TOOLS = {"progress", "parallel"}
+TOOLS = {"progress", "parallel", "tables"}
 LEAVES = {
     "progress": set(),
+    "tables": set(),
     "parallel": {"progress"},
     "plotting": {"progress"},
     "environment": {*ROOMS, *TOOLS},
@@ -117,7 +118,5 @@ def test_a_framework_loads_only_where_it_is_needed():
 
 
 def test_the_package_stays_readable_in_an_afternoon():
-    text = "\n".join(module.read_text(encoding="utf-8") for module in MODULES)
-    assert sum(bool(line.strip()) for line in text.splitlines()) <= 2500
-    # To be tightened: the design asks for 2,500 with blank lines counted, and 2,827 stand today.
+    assert sum(len(m.read_text(encoding="utf-8").splitlines()) for m in MODULES) <= 2500
     assert {str(m) for m in MODULES if m.stat().st_size > 14_000} == set()

@@ -45,3 +45,27 @@ def test_a_script_needs_no_main_guard(tmp_path):
         [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
     )
     assert result.stdout.strip() == "[2, 4]", result.stderr
+
+
+def test_a_worker_that_grows_is_kept(tmp_path):
+    """Compiled code makes workers grow; loky would replace one that has grown by 300 MB."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        """if True:
+        from opifex_tutorials.parallel import side_by_side
+        def work(number):
+            import os, sys, time
+            # the first task decides what a worker's normal size is; the second makes it grow
+            sys.tasks_before = getattr(sys, "tasks_before", -1) + 1
+            if sys.tasks_before == 1:
+                sys.ballast = b"x" * 400_000_000
+            time.sleep(0.4)  # loky looks at most once per second, after a task
+            return os.getpid()
+        print(len(set(side_by_side(work, range(10)))))
+        """
+    )
+    two_workers = {**os.environ, "LOKY_MAX_CPU_COUNT": "2"}
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, env=two_workers
+    )
+    assert result.stdout.strip() in {"1", "2"}, result.stderr

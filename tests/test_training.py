@@ -82,7 +82,6 @@ def test_a_step_without_correction_solves_the_damped_least_squares_problem():
     stacked = np.vstack([jacobian, np.sqrt(damping) * np.eye(4)])
     expected = np.linalg.lstsq(stacked, np.concatenate([-r, np.zeros(4)]), rcond=None)[0]
     after = levenberg_marquardt_step(system, state, geodesic=False)
-    assert after.trials == 1
     np.testing.assert_allclose(after.parameters - START, expected, rtol=1e-10)
 
 

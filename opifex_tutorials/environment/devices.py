@@ -3,26 +3,24 @@
 from collections.abc import Sequence
 
 from opifex_tutorials.environment.processes import Record, run_fresh
+from opifex_tutorials.validation import require_choice
 
 FRAMEWORKS = ("jax", "torch")
 DEVICES = {"cpu": "CPU", "cuda": "CUDA", "mps": "Apple MPS"}
 
 
-def check_devices(frameworks: Sequence[str] = FRAMEWORKS) -> list[Record]:
-    """Return one line for each device of each framework, found in a fresh process.
+def check_devices(framework: str) -> list[Record]:
+    """Return one line for each device of one framework, found in a fresh process.
 
     Its entries are ``framework``, ``device``, ``name``, the relative errors of a second derivative
     in ``float32`` and ``float64``, and the ``problem`` that keeps the book from using it.
     """
-    lines: list[Record] = []
-    for framework in frameworks:
-        line = {"framework": framework, "name": None, "float32": None, "float64": None}
-        records, error = run_fresh("probes.devices", framework)
-        if error:
-            device = "accelerator" if records else "cpu"
-            records.append({"device": device, "problem": f"no working driver or package ({error})"})
-        lines += [line | record for record in records]
-    return lines
+    records, error = run_fresh("probes.devices", framework)
+    if error:  # the CPU comes first: whatever fails after it is an accelerator
+        device = "accelerator" if records else "cpu"
+        records.append({"device": device, "problem": f"no working driver or package ({error})"})
+    unknown = {"framework": framework, "name": None, "float32": None, "float64": None}
+    return [unknown | record for record in records]
 
 
 def choose_device(framework: str, devices: Sequence[Record] | None = None) -> Record:
@@ -38,14 +36,13 @@ def choose_device(framework: str, devices: Sequence[Record] | None = None) -> Re
     Returns:
         ``framework``, ``device`` (or ``None`` if none can run the book), and ``reason``.
     """
-    if framework not in FRAMEWORKS:
-        raise ValueError(f"framework={framework!r}: allowed are {', '.join(FRAMEWORKS)}")
-    found = check_devices((framework,)) if devices is None else devices
-    mine = {line["device"]: line for line in found if line["framework"] == framework}
-    device = next((d for d in ("cuda", "cpu") if d in mine and not mine[d]["problem"]), None)
+    require_choice("framework", framework, FRAMEWORKS)
+    found = check_devices(framework) if devices is None else devices
+    mine = {line["device"]: line["problem"] for line in found if line["framework"] == framework}
+    device = next((name for name in ("cuda", "cpu") if name in mine and not mine[name]), None)
     reason = ", ".join(
-        f"{DEVICES.get(name, name)} has {line['problem'] or 'float64 and right second derivatives'}"
-        for name, line in mine.items()
+        f"{DEVICES.get(name, name)} has {problem or 'float64 and right second derivatives'}"
+        for name, problem in mine.items()
     )
     if device == "cpu" and len(mine) > 1:
         reason += ", so the book falls back to the CPU"

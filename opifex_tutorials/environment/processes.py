@@ -22,18 +22,19 @@ def run_fresh(
         the records it yielded, also if it failed later, and one line that says how it failed (by
         taking longer than ``timeout`` seconds, for example), or ``None``.
     """
-    command = [sys.executable, "-c", f"from {__name__} import serve; serve()", probe, *arguments]
-    fixed = {"PYTHONIOENCODING": "utf-8", "JAX_TRACEBACK_FILTERING": "off"}  # last line: the error
-    settings: Record = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
-    settings |= {"env": {**os.environ, **fixed, **variables}, "timeout": timeout}
+    code = f"from {__name__} import serve; serve()"
+    command = [sys.executable, "-X", "utf8", "-c", code, probe, *arguments]
+    # unfiltered, the last line of a traceback in JAX is the error
+    environment = os.environ | {"JAX_TRACEBACK_FILTERING": "off"} | variables
     try:
-        done = subprocess.run(command, **settings)
+        done = subprocess.run(command, env=environment, timeout=timeout, capture_output=True)
     except subprocess.TimeoutExpired:
         return [], f"no answer within {timeout:g} s"
-    records = [json.loads(line[1:]) for line in done.stdout.split("\n") if line.startswith(MARK)]
+    output, errors = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
+    records = [json.loads(line[1:]) for line in output.split("\n") if line.startswith(MARK)]
     if done.returncode < 0:
         return records, f"crashed with signal {signal.Signals(-done.returncode).name}"
-    last_words = done.stderr.strip().splitlines() or ["failed without a word"]
+    last_words = errors.strip().splitlines() or ["failed without a word"]
     return records, last_words[-1].strip() if done.returncode else None
 
 

@@ -1,62 +1,21 @@
 """Everything that is known about the environment, in one object that prints itself."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 
 from opifex_tutorials.environment.devices import FRAMEWORKS, check_devices, choose_device
 from opifex_tutorials.environment.processes import Record, run_fresh
 from opifex_tutorials.environment.versions import check_versions
-
-
-@dataclass(frozen=True, repr=False)
-class Table:
-    """Some entries of records as columns, in text and in HTML; the first one names the row."""
-
-    caption: str
-    records: Sequence[Record]
-    columns: str
-
-    @property
-    def lines(self) -> list[list[str]]:
-        """The cells as text, headings first."""
-        names = self.columns.split()
-        rows = [[_text(record.get(name)) for name in names] for record in self.records]
-        return [[name.replace("_", " ") for name in names], *rows]
-
-    def __repr__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(*self.lines, strict=True)]
-        text = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in self.lines]
-        return "\n".join([self.caption, "-" * len(self.caption), *text])
-
-    def _repr_html_(self) -> str:
-        head, *body = [[escape(cell) for cell in line] for line in self.lines]
-        row = '<tr><th scope="row">{}</th>' + (len(head) - 1) * "<td>{}</td>" + "</tr>"
-        heading = row.replace("td>", "th>").replace("<th>", '<th scope="col">').format(*head)
-        rows = "\n".join(row.format(*cells) for cells in body)
-        caption = f'<table class="table">\n<caption>{escape(self.caption)}</caption>'
-        return f"{caption}\n<thead>{heading}</thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-    return "" if value is None else str(value)
+from opifex_tutorials.tables import Table
 
 
 @dataclass(frozen=True)
 class Report:
     """What is installed, what it can do, and what to fix, in text and for machines.
 
-    Attributes:
-        python: path of the Python that was checked, because a notebook may run another one.
-        versions: one line for each requirement.
-        devices: one line for each device of each framework.
-        choices: the device that the book uses with each framework.
-        exchanges: one line for each check of the exchange of arrays.
+    ``python`` is the path of the Python that was checked, because a notebook may run another one.
+    The others are lines: for each requirement, for each device of each framework, for the device
+    that the book uses with each framework, and for each check of the exchange of arrays.
     """
 
     python: str
@@ -94,10 +53,8 @@ class Report:
         ]
 
     def __str__(self) -> str:
-        summary = "The book can run here." if self.ready else "The book cannot run here:"
-        return "\n\n".join(
-            [self.python, *map(str, self.tables), "\n".join([summary, *self.problems])]
-        )
+        summary = f"The book {'can run here.' if self.ready else 'cannot run here:'}"
+        return "\n\n".join([self.python, *map(str, self.tables), summary, *self.problems])
 
     def to_dict(self) -> Record:
         """Return everything as dictionaries, lists, strings, numbers and ``None``."""
@@ -106,7 +63,7 @@ class Report:
 
 def check() -> Report:
     """Check everything, in some twenty seconds, also where JAX or PyTorch is absent or broken."""
-    devices = check_devices()
+    devices = [line for framework in FRAMEWORKS for line in check_devices(framework)]
     choices = [choose_device(framework, devices) for framework in FRAMEWORKS]
     exchanges: list[Record] = []
     for pair in (("numpy", "torch"), ("numpy", "jax"), ("torch", "jax"), ("jax", "torch")):

@@ -30,14 +30,12 @@ class Term:
         place: coordinates of a point of the unit cube, shape (dimension,).
         dimension: of the unit cube that is sampled.
         points: how many; a power of two, for which a Sobol sequence is balanced.
-        weight: factor of the mean square in the loss.
     """
 
     residual: Callable[[Field], Field]
     place: Callable[[jax.Array], tuple[jax.Array, ...]]
     dimension: int
     points: int
-    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.points < 1 or self.points & (self.points - 1):
@@ -102,7 +100,7 @@ class CollocationProblem:
         return self._trial(problem, parameters)(*point)
 
     def loss(self, parameters: jax.Array, data: tuple[Any, Points]) -> jax.Array:
-        """Return the weighted sum of mean squares of all terms; data are problem and points."""
+        """Return the sum of mean squares of all terms; data are problem and points."""
         problem, points = data
         return jnp.sum(self._residuals(problem, parameters, points) ** 2)
 
@@ -112,7 +110,7 @@ class CollocationProblem:
 
     def _terms(self, problem: Any) -> list[Callable[[jax.Array, jax.Array], jax.Array]]:
         def function_of(term: Term) -> Callable[[jax.Array, jax.Array], jax.Array]:
-            scale = (term.weight / term.points) ** 0.5
+            scale = term.points**-0.5
 
             def residual(parameters: jax.Array, cube_point: jax.Array) -> jax.Array:
                 u = self._trial(problem, parameters)

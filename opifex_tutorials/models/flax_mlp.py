@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from opifex_tutorials.models.widths import checked_widths
+from opifex_tutorials.validation import require_widths
 
 
 class MLP(nnx.Module):
@@ -32,22 +32,17 @@ class MLP(nnx.Module):
     def __init__(
         self, widths: Sequence[int], *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float64
     ) -> None:
-        self.widths = checked_widths(widths)
+        self.widths = require_widths(widths)
         if jnp.dtype(dtype) not in (jnp.dtype("float32"), jnp.dtype("float64")):
             raise ValueError(f"dtype={dtype!r}: allowed are float32 and float64")
         if jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
             raise ValueError(
                 f"dtype={dtype!r}: allowed only after jax.config.update('jax_enable_x64', True)"
             )
+        glorot = nnx.initializers.glorot_normal()
         self.layers = nnx.List(
-            nnx.Linear(
-                inputs,
-                outputs,
-                kernel_init=nnx.initializers.glorot_normal(),
-                param_dtype=dtype,
-                rngs=rngs,
-            )
-            for inputs, outputs in pairwise(self.widths)
+            nnx.Linear(*sizes, kernel_init=glorot, param_dtype=dtype, rngs=rngs)
+            for sizes in pairwise(self.widths)
         )
 
     def __call__(self, inputs: jax.Array) -> jax.Array:

@@ -21,11 +21,12 @@ enable_float64()
 Network = Callable[[jax.Array], jax.Array]  # features, shape (inputs,) -> output, shape (1,)
 Field = Callable[..., jax.Array]  # scalar coordinates -> a scalar
 
-# The features of the linear problems fill [-2, 2]. On one seed of Poisson in two dimensions [-1, 1]
-# was still at an error of 0.2 after 100 steps, [-2, 2] below 1e-5; [-3, 3] did not start at all.
+# The features of the linear problems fill [-2, 2]. On Poisson in two dimensions, after 100 steps,
+# the median error of five seeds was 1.7e-6; 7.7e-6 with features in [-1, 1], 2.2e-6 in [-3, 3].
 SPREAD = 2.0
 
-# Not sensitive: on one seed half or twice this width changed the error by less than a third.
+# Not sensitive: at viscosities 0.01/pi and 0.05 half or twice this width changed the median error
+# of five seeds by less than half.
 LAYER_WIDTHS = 4.0
 
 

@@ -4,10 +4,11 @@ The initial value is odd with period 2, and so is the solution for all times: th
 :math:`x = \pm 1` come for free on a periodic grid.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import CubicHermiteSpline
 
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
@@ -24,21 +25,17 @@ CONTOUR_POINTS = 32  # on a circle around each eigenvalue, as in Kassam & Trefet
 
 @dataclass(frozen=True)
 class BurgersGridSolution:
-    """A trigonometric polynomial in x whose coefficients are cubic in t on every step.
+    """A trigonometric polynomial in x whose coefficients are piecewise cubic in t.
 
     Attributes:
         problem: what was solved.
-        times: of the steps, shape (steps + 1,).
-        spectra: Fourier coefficients at those times, shape (steps + 1, modes).
-        slopes: their time derivatives, of the same shape.
+        spectrum: the Fourier coefficients as a function of time, of order 4 as the method itself.
         history: time taken.
     """
 
     problem: BurgersProblem
-    times: FloatArray
-    spectra: Spectrum
-    slopes: Spectrum
-    history: History = field(default_factory=History)
+    spectrum: CubicHermiteSpline
+    history: History
 
     def __call__(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
         """Evaluate the solution; ``t`` and ``x`` broadcast.
@@ -49,29 +46,13 @@ class BurgersGridSolution:
         """
         times, positions = require_coordinates(self.problem.bounds, t, x)
         values = np.empty(times.shape)
-        # One row of coefficients per distinct time; positions at that time in one product.
         for time in np.unique(times):
-            here = times == time
-            phases = np.exp(1j * np.pi * np.outer(positions[here] + 1, np.arange(self.modes)))
-            values[here] = (phases @ self._spectrum(time)).real
+            here, coefficients = times == time, self.spectrum(time)
+            phases = np.exp(
+                1j * np.pi * np.outer(positions[here] + 1, np.arange(len(coefficients)))
+            )
+            values[here] = (phases @ coefficients).real
         return values
-
-    @property
-    def modes(self) -> int:
-        """Number of Fourier coefficients."""
-        return self.spectra.shape[1]
-
-    def _spectrum(self, time: float) -> Spectrum:
-        """Interpolate by Hermite's cubic: fourth order, as the method itself."""
-        h = self.times[1] - self.times[0]
-        i = min(max(int(time / h), 0), len(self.times) - 2)
-        s = (time - self.times[i]) / h
-        return (
-            (1 + 2 * s) * (1 - s) ** 2 * self.spectra[i]
-            + s**2 * (3 - 2 * s) * self.spectra[i + 1]
-            + h * s * (1 - s) ** 2 * self.slopes[i]
-            - h * s**2 * (1 - s) * self.slopes[i + 1]
-        )
 
 
 def solve_burgers_grid(
@@ -131,7 +112,8 @@ def solve_burgers_grid(
     weights = np.full(len(v), 2.0 / points)
     weights[[0, -1]] /= 2
     times = np.linspace(0, problem.final_time, steps + 1)
-    return BurgersGridSolution(problem, times, weights * spectra, weights * slopes, history)
+    spectrum = CubicHermiteSpline(times, weights * spectra, weights * slopes)
+    return BurgersGridSolution(problem, spectrum, history)
 
 
 def _etdrk4_coefficients(linear: FloatArray, h: float) -> tuple[FloatArray, ...]:

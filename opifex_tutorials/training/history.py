@@ -5,10 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from opifex_tutorials.validation import FloatArray
-
 
 @dataclass
 class History:
@@ -34,10 +30,6 @@ class History:
         self.seconds.append(seconds)
         self.losses.append(loss)
         self.held_out_losses.append(held_out_loss)
-
-    def array(self, name: str) -> FloatArray:
-        """Return one of the attributes as an array, e.g. ``history.array("errors")``."""
-        return np.asarray(getattr(self, name), dtype=np.float64)
 
 
 class ConvergenceError(RuntimeError):

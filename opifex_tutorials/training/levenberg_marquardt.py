@@ -48,14 +48,12 @@ class LevenbergMarquardtState:
             the Gram matrix: a first step that is short in the scale of the problem, since a long
             one can saturate the network for good.
         loss: sum of squares at the parameters.
-        trials: number of trial steps so far, refused ones included.
         stalled: no damping gave a decrease: a minimum, to rounding.
     """
 
     parameters: FloatArray
     damping: float | None = None
     loss: float = np.inf
-    trials: int = 0
     stalled: bool = False
 
 
@@ -66,8 +64,7 @@ def levenberg_marquardt_step(
 
     The gain ratio ρ compares the actual with the predicted decrease and steers the damping: an
     accepted step multiplies it by max(1/3, 1 - (2ρ - 1)³), trials refused in a row by 2, 4, 8, ...
-    (Madsen, Nielsen & Tingleff 2004, equation 2.21). On one seed of
-    Burgers 200 steps took 216 trials, against 319 with thresholds on ρ.
+    (Madsen, Nielsen & Tingleff 2004, equation 2.21).
 
     Args:
         system: the least-squares problem.
@@ -83,9 +80,8 @@ def levenberg_marquardt_step(
         raise ValueError("residuals or Jacobian: allowed are finite values at the starting point")
     loss, gradient, gram = float(r @ r), jacobian.T @ r, jacobian.T @ jacobian
     damping = gram.diagonal().max() if state.damping is None else state.damping
-    trials, growth = state.trials, 2.0
+    growth = 2.0
     while damping <= MAXIMUM_DAMPING:
-        trials += 1
         step = _damped_step(system, state.parameters, jacobian, gram, gradient, damping, geodesic)
         if step is not None:
             direction, move = step
@@ -98,9 +94,9 @@ def levenberg_marquardt_step(
                 gain = (loss - trial_loss) / predicted
                 damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
                 damping = max(damping, MINIMUM_DAMPING)
-                return LevenbergMarquardtState(candidate, damping, trial_loss, trials)
+                return LevenbergMarquardtState(candidate, damping, trial_loss)
         damping, growth = damping * growth, 2 * growth
-    return LevenbergMarquardtState(state.parameters, state.damping, loss, trials, stalled=True)
+    return LevenbergMarquardtState(state.parameters, state.damping, loss, stalled=True)
 
 
 def _damped_step(
