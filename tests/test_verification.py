@@ -1,9 +1,56 @@
 """The yardsticks themselves."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from opifex_tutorials.verification import convergence_order, relative_l2
+from opifex_tutorials.problems.mean_field_games import (
+    CosineGame,
+    Coupling,
+    ExampleGame,
+    LinearQuadraticGame,
+    TravellingGaussianGame,
+)
+from opifex_tutorials.solvers import solve_mfg_grid
+from opifex_tutorials.verification import (
+    convergence_order,
+    exploitability,
+    mass_drift,
+    relative_l2,
+)
+
+COSINE = st.builds(
+    CosineGame,
+    viscosity=st.floats(0.05, 0.3),
+    alpha=st.floats(0.1, 0.8),
+    beta=st.floats(0.1, 0.8),
+    boundary=st.sampled_from(["periodic", "neumann"]),
+    coupling=st.sampled_from([Coupling("none"), Coupling(), Coupling("logarithm")]),
+    kinetic=st.floats(0.5, 2),
+)
+examples = settings(max_examples=8, deadline=None, derandomize=True)
+
+
+@dataclass(frozen=True)
+class Pretender:
+    """Reports the exact density, but steers by a control of its own."""
+
+    game: CosineGame
+    push: float = 0.0
+
+    def value(self, t, x):
+        return self.game.value(t, x)
+
+    def density(self, t, x):
+        return self.game.density(t, x)
+
+    def control(self, t, x):
+        k = 2 * np.pi
+        exact = -self.game.kinetic * self.game.value_gradient(t, x)[0]
+        return exact - self.game.kinetic * self.push * k * np.cos(k * x)
 
 
 def test_relative_errors_by_hand():
@@ -28,8 +75,95 @@ def test_order_of_a_known_rule():
         (lambda: convergence_order([0.1], [1.0]), "step_sizes"),
         (lambda: convergence_order([0.2, 0.1], [1.0, 0.0]), "errors"),
         (lambda: convergence_order([0.2, 0.1], [1.0]), "errors"),
+        (lambda: mass_drift([1.0, np.nan]), "not finite"),
+        (lambda: mass_drift(CosineGame(dimension=2)), "dimension=2"),
+        (lambda: mass_drift(CosineGame(), points=2), "points=2"),
+        (lambda: exploitability(CosineGame(dimension=2), Pretender(CosineGame())), "dimension=2"),
+        (lambda: exploitability(CosineGame(), Pretender(CosineGame()), cells=3), "cells=3"),
+        (lambda: exploitability(CosineGame(), lambda t, x: np.nan * x, cells=20), "not finite"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_mass_drift_of_masses_solutions_and_games():
+    assert mass_drift([1.0, 1.25, 0.5]) == 0.5
+    assert mass_drift(CosineGame(boundary="neumann")) < 1e-14
+    assert mass_drift(solve_mfg_grid(CosineGame(), cells=16, steps=16)) < 1e-13
+    assert mass_drift(Pretender(CosineGame())) < 1e-14
+
+    class Leaking(Pretender):
+        def density(self, t, x):
+            return (1 - 1e-3 * t) * self.game.density(t, x)
+
+    assert mass_drift(Leaking(CosineGame())) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize(
+    "game",
+    [
+        CosineGame(),
+        CosineGame(boundary="neumann", kinetic=2.0),
+        LinearQuadraticGame(),
+        TravellingGaussianGame(),
+        ExampleGame(),
+    ],
+)
+def test_the_discrete_equilibrium_is_not_exploitable(game, order):
+    solution = solve_mfg_grid(game, cells=40, steps=40, order=order)
+    assert abs(exploitability(game, solution)) < 1e-12
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_only_the_control_of_a_solution_is_used(order):
+    game = CosineGame()
+    solution = solve_mfg_grid(game, cells=40, steps=40, order=order)
+    options = {"cells": 40, "steps": 40, "order": order}
+    assert abs(exploitability(game, solution.control, **options)) < 1e-12
+    spoiled = replace(solution, densities=2 * solution.densities)
+    assert exploitability(game, spoiled) == exploitability(game, solution)
+
+
+@examples
+@given(COSINE)
+def test_exploitability_grows_with_the_square_of_a_perturbation(game):
+    found = [exploitability(game, Pretender(game, push), cells=64) for push in (1e-3, 3e-3, 1e-2)]
+    # From 1e-3 to 1e-2 in u: a factor of 9 and of 11; the grid's own error is far below.
+    np.testing.assert_allclose(np.diff(np.log(found)), 2 * np.log([3, 10 / 3]), rtol=0.02)
+
+
+@examples
+@given(COSINE)
+def test_exploitability_is_the_energy_of_the_error_of_the_control(game):
+    """Without coupling the best response is known: the exact value, whatever the others do."""
+    game, push = replace(game, coupling=Coupling("none"), boundary="periodic"), 1e-3
+    t, x = np.linspace(0, 1, 101)[:, None], (np.arange(100) + 0.5) / 100
+    excess = (push * 2 * np.pi * np.cos(2 * np.pi * x)) ** 2 * game.density(t, x)
+    expected = game.kinetic / 2 * np.trapezoid(excess.mean(axis=1), t[:, 0])
+    found = exploitability(game, Pretender(game, push), cells=80)
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+@examples
+@given(COSINE)
+def test_the_exact_control_is_exploitable_by_the_error_of_the_grid_only(game):
+    found = [exploitability(game, Pretender(game), cells=n) for n in (16, 32)]
+    assert found[1] < 1e-5
+    assert found[1] < found[0] / 8  # of fourth order: a squared second-order error
+
+
+def test_a_wrong_control_is_caught_behind_a_perfect_density():
+    game = CosineGame()
+    pretender = Pretender(game, push=1e-2)
+    points = np.random.default_rng(0).random((2, 100))
+    assert relative_l2(pretender.density(*points), game.density(*points)) == 0
+    assert exploitability(game, pretender) > 1e-3
+    assert exploitability(game, lambda t, x: 0 * x) > 1e-3  # doing nothing is no equilibrium
+
+    def flipped(t, x):
+        return -pretender.control(t, x)
+
+    assert exploitability(game, flipped) > 1e-2

@@ -77,9 +77,9 @@ class MeanFieldGameGridSolution:
             u, log_m = u[:, beyond], log_m[:, beyond]
             slopes, faces = np.diff(u) / s.h, (x[1:] + x[:-1]) / 2
         else:
-            left, right = (np.asarray(s.boundary(s.t, w)[0]) + 0 * s.t for w in (s.low, s.high))
-            slopes = np.column_stack([left, slopes, right])
             faces = np.concatenate([[s.low], faces, [s.high]])
+            slopes = np.pad(slopes, ((0, 0), (1, 1)))
+            slopes[:, 0], slopes[:, -1] = (s.boundary(s.t, wall)[0] for wall in (s.low, s.high))
         return [
             RectBivariateSpline(s.t, x, u, bbox=box),
             RectBivariateSpline(s.t, x, log_m, bbox=box),
@@ -149,11 +149,10 @@ def solve_mfg_grid(
 
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a blow-up is reported
-            m = np.tile(scheme.initial_density, steps)
-            u, m = _picard(scheme, scheme.best_response(m), m)
+            scheme.set_theta(1.0)
+            u, m = _picard(scheme, None, np.tile(scheme.initial_density, steps))
             if order == 2:
                 # Implicit Euler is the start, and tells where the midpoint rule must be limited.
-                scheme.set_theta(1.0)
                 u, m = iterate(u, m, "newton")
                 euler, history = scheme.densities(m), History()
             for keep in KEEP:
@@ -174,7 +173,7 @@ def solve_mfg_grid(
 
 
 def _picard(
-    scheme: MeanFieldGameScheme, u: FloatArray, m: FloatArray
+    scheme: MeanFieldGameScheme, u: FloatArray | None, m: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return the best response to the population, and the population that follows it."""
     u = scheme.best_response(m, u)

@@ -1,11 +1,11 @@
 r"""A mean field game on a grid, with both equations as sparse matrices over all of space-time.
 
-Agents hop between neighboring cells. With :math:`\delta = u_j - u_i` the value gained by a hop,
-a scheme is one convex function h, whose slope is the rate of hopping, :math:`r = -h'`:
+Agents hop between neighboring cells. With :math:`\delta = u_j - u_i` the cost gained by a hop, a
+scheme is one convex function η, whose slope is the rate of hopping, :math:`r = -\eta'`:
 
 .. math::
 
-    -\nu\Delta u + \tfrac\lambda2 u_x^2 \approx G(u)_i = \sum_{j\sim i} h(u_j - u_i), \qquad
+    -\nu\Delta u + \tfrac\lambda2 u_x^2 \approx G(u)_i = \sum_{j\sim i} \eta(u_j - u_i), \qquad
     -G'(u) = A(u), \quad A_{ij} = r(u_j - u_i),\; A_{ii} = -\sum_j A_{ij}.
 
 Rates are positive and the rows of A sum to 0, so that the population, transported by
@@ -73,9 +73,11 @@ class MeanFieldGameScheme:
         require_between("interval[1]", self.high, self.low + 1e-6, box[1])
         self.h, self.dt = (self.high - self.low) / self.J, game.horizon / self.N
         self.x = self.low + self.h * (np.arange(self.J) + 0.5)
-        self.t = self.dt * np.arange(self.N + 1)
+        self.t = np.linspace(0.0, game.horizon, self.N + 1)
         self.is_periodic = game.boundary == "periodic" and boundary is None and interval is None
-        self.boundary = boundary or self._closed_form if game.boundary == "exact" else boundary
+        self.boundary = boundary
+        if game.boundary == "exact" and boundary is None:
+            self.boundary = lambda t, x: (game.value_gradient(t, x)[0], 0.0)
         m0 = game.initial_density(self.x)
         # On the whole domain the midpoint rule gives mass 1 but for a small error; remove it.
         self.initial_density = m0 / (m0.sum() * self.h) if interval is None else m0
@@ -92,9 +94,6 @@ class MeanFieldGameScheme:
         self._terminal = np.zeros((self.N, self.J))
         self._terminal[-1] = game.terminal_cost(self.x)
         self.set_theta(1.0 if order == 1 else 0.5)
-
-    def _closed_form(self, t: FloatArray, x: float) -> tuple[ArrayLike, ArrayLike]:
-        return self.game.value_gradient(t, x)[0], 0.0
 
     def set_theta(self, value: ArrayLike) -> None:
         """Set θ, everywhere or one number per step and cell, and what depends on it."""
@@ -126,9 +125,9 @@ class MeanFieldGameScheme:
         least = 1.0 if self.order == 1 else 0.5
         self.set_theta(np.maximum(least, 1 - keep * densities[1:] / densities[:-1]))
 
-    # The function h of the scheme, its rate r = -h' and the rate's derivative.
+    # The function η of the scheme, its rate r = -η' and the rate's derivative.
     def hamiltonian(self, delta: FloatArray) -> FloatArray:
-        """Return h(δ): per hop, its share of -νΔu + (λ/2)|∇u|²."""
+        """Return η(δ), the share of a hop in -νΔu + (λ/2)|∇u|²."""
         nu, lam = self.game.viscosity, self.game.kinetic
         if self.order == 1:
             return -nu * delta / self.h**2 + lam / 2 * (np.minimum(delta, 0) / self.h) ** 2
@@ -140,16 +139,16 @@ class MeanFieldGameScheme:
         nu, lam = self.game.viscosity, self.game.kinetic
         if self.order == 1:
             return (nu - lam * np.minimum(delta, 0)) / self.h**2
-        return np.asarray(nu / self.h**2 / exprel(lam * delta / nu))  # nu / h² for no control
+        return np.asarray(nu / self.h**2 / exprel(lam * delta / nu))
 
     def _rate_slopes(self, delta: FloatArray) -> FloatArray:
         nu, lam = self.game.viscosity, self.game.kinetic
         if self.order == 1:
-            return -lam / self.h**2 * (delta < 0)
+            return np.where(delta < 0, -lam / self.h**2, 0.0)
         z = lam * delta / nu
         b, near = 1 / exprel(z), np.abs(z) < 1e-4  # where the quotient would cancel
-        slopes = np.where(near, z / 6 - 0.5, b * (1 - b - z) / np.where(near, 1, z))
-        return lam / self.h**2 * slopes.astype(np.float64)
+        slopes: Any = np.where(near, z / 6 - 0.5, b * (1 - b - z) / np.where(near, 1, z))
+        return lam / self.h**2 * slopes
 
     # The two equations.
     def jumps(self, u: FloatArray) -> FloatArray:
@@ -158,11 +157,17 @@ class MeanFieldGameScheme:
         return self._difference @ (self._average @ u + past)
 
     def jumps_of(self, control: Callable[[FloatArray, FloatArray], ArrayLike]) -> FloatArray:
-        """Return the δ for which agents move as ``control(t, x)`` says, read at the faces."""
+        """Return the δ for which agents move as ``control(t, x)`` says, read at the faces.
+
+        Raises:
+            ValueError: if the control is not finite.
+        """
         left = np.arange(len(self.faces))
         theta = (self.theta[:, left] + self.theta[:, (left + 1) % self.J]) / 2
         t, x = np.broadcast_arrays(self.t[1:, None] - theta * self.dt, self.faces)
         right = -self.h / self.game.kinetic * np.reshape(control(t, x), t.shape)
+        if not np.isfinite(right).all():
+            raise ValueError("control with values that are not finite: allowed are finite values")
         return np.hstack([right, -right]).ravel()
 
     def hjb(self, u: FloatArray, m: FloatArray) -> FloatArray:
@@ -192,7 +197,8 @@ class MeanFieldGameScheme:
         """Return the LU factors of ``matrix``; step follows step, so no reordering is needed."""
         if not np.isfinite(rates).all():
             raise ConvergenceError("a value that is not finite", History())
-        # Without pivoting, elimination in an M-matrix keeps the density positive.
+        # The matrix of implicit Euler is an M-matrix: without pivoting, elimination keeps the
+        # density positive.
         return splu(self.matrix(rates).tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0)
 
     def transport(self, rates: FloatArray) -> FloatArray:
