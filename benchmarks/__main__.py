@@ -1,5 +1,6 @@
 """Print the table of every benchmark: ``python -m benchmarks``, or ``make benchmark``."""
 
-from benchmarks.burgers import main
+from benchmarks import burgers, mean_field_games
 
-main()
+burgers.main()
+mean_field_games.main()

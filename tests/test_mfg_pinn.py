@@ -16,7 +16,7 @@ from opifex_tutorials.problems.mean_field_games import (
 from opifex_tutorials.solvers import solve_mfg_pinn
 from opifex_tutorials.training.history import ConvergenceError
 from opifex_tutorials.training.loop import TrainingInterrupted
-from opifex_tutorials.verification import relative_l2
+from opifex_tutorials.verification import exploitability, mass_drift, relative_l2
 
 GAME = CosineGame(boundary="neumann")
 SMALL = {"seed": 0, "hidden": (10, 10), "points": (16, 16), "steps": 100, "tolerance": np.inf}
@@ -54,11 +54,16 @@ def test_a_short_solve_is_right(game):
     assert value < 3e-4
     assert density < 5e-5
     t, x = grid(game)
-    mass = np.trapezoid(solution.density(t, x), x, axis=1)
-    np.testing.assert_allclose(mass, 1, atol=1e-4)
+    assert mass_drift(solution) < 1e-4
     control = solution.control(t, x)
     exact = -game.kinetic * game.value_gradient(t, x)[0]
     assert relative_l2(control, exact) < 1e-3
+
+
+def test_no_agent_gains_by_leaving_the_computed_control():
+    solution = solve_mfg_pinn(GAME, **SMALL)
+    assert exploitability(GAME, solution) < 1e-7
+    assert exploitability(GAME, lambda t, x: 1.1 * solution.control(t, x)) > 1e-5
 
 
 def test_two_dimensions():

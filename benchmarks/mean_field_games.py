@@ -1,0 +1,77 @@
+"""PINN on mean field games: errors and times of five seeds, and of one step of the optimizer."""
+
+import time
+
+import numpy as np
+
+from opifex_tutorials.losses.mean_field_games import GameSystem, conditions, gauss
+from opifex_tutorials.models.torch_mlp import MLP
+from opifex_tutorials.problems.mean_field_games import (
+    CosineGame,
+    LinearQuadraticGame,
+    TravellingGaussianGame,
+)
+from opifex_tutorials.solvers import solve_mfg_pinn
+from opifex_tutorials.training.levenberg_marquardt import (
+    LevenbergMarquardtState,
+    levenberg_marquardt_step,
+)
+from opifex_tutorials.verification import mass_drift, relative_l2
+
+SEEDS = range(5)
+GAMES = {
+    "cosine, periodic": CosineGame(),
+    "cosine, walls": CosineGame(boundary="neumann"),
+    "linear-quadratic": LinearQuadraticGame(),
+    "travelling Gaussian": TravellingGaussianGame(),
+}
+#: The corners of the range that the defaults are for.
+CORNERS = {
+    f"{boundary}, {nu}, {alpha}, {beta}": CosineGame(nu, alpha, beta, boundary=boundary)
+    for boundary in ("periodic", "neumann")
+    for nu in (0.05, 0.3)
+    for alpha, beta in ((0.8, 0.8), (0.1, 0.8), (0.8, 0.1))
+}
+
+
+def measure(game, seed):
+    """Solve with the defaults; return errors of u, of m and of the mass, and the seconds."""
+    start = time.perf_counter()
+    solution = solve_mfg_pinn(game, seed=seed)
+    seconds = time.perf_counter() - start
+    (low, high), t = game.bounds["x"], np.linspace(0, game.horizon, 50)[:, None]
+    x = np.linspace(low, high, 200)
+    return (
+        relative_l2(solution.value(t, x), game.value(t, x)),
+        relative_l2(solution.density(t, x), game.density(t, x)),
+        mass_drift(solution),
+        seconds,
+    )
+
+
+def step_seconds(steps=200):
+    """Return wall and processor time of single steps, 393 parameters, 2 x 512 residuals."""
+    widths = (2, 17, 17, 2)
+    system = GameSystem(conditions(CosineGame(), "hard", gauss, (32, 16)), widths)
+    weights = [p.detach().numpy().ravel() for p in MLP(widths, seed=0).parameters()]
+    state, times = LevenbergMarquardtState(np.concatenate(weights)), []
+    for _ in range(steps):
+        before = np.array([time.perf_counter(), time.process_time()])
+        state = levenberg_marquardt_step(system, state)
+        times.append(np.array([time.perf_counter(), time.process_time()]) - before)
+    return np.median(times, axis=0)
+
+
+def main():
+    """Print the worst of all seeds for each game."""
+    wall, processor = 1e3 * step_seconds()
+    print(f"One step, median: {wall:.1f} ms wall time, {processor:.1f} ms processor time")
+    print(f"Mean field games, PINN, worst of {len(SEEDS)} seeds (seconds: median)")
+    for name, game in {**GAMES, **CORNERS}.items():
+        *worst, _ = np.max(runs := [measure(game, seed) for seed in SEEDS], axis=0)
+        seconds = np.median([run[-1] for run in runs])
+        print("  {:28s} u {:.1e}  m {:.1e}  mass {:.1e}".format(name, *worst), f" {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
