@@ -162,9 +162,9 @@ class GameSystem:
     def curvature(self, parameters: FloatArray, direction: FloatArray) -> FloatArray:
         """Return the second derivative of the residuals along ``direction``, shape (N,).
 
-        By a central difference over a length at which truncation and rounding balance.
+        By a central difference over a length of 3e-3, good to five digits.
         """
-        h = 3e-3 / float(np.linalg.norm(direction))
+        h = 3e-3 / (float(np.linalg.norm(direction)) or 1.0)
         ahead, here, behind = (self.residuals(parameters + s * direction) for s in (h, 0.0, -h))
         return (ahead - 2 * here + behind) / h**2
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from opifex_tutorials.models import torch_jets as jets
 from opifex_tutorials.problems.game import MeanFieldGame
 
-# Features fill [-2, 2]: on two seeds of the periodic game with 1024 Sobol points and 500 steps
-# the errors were below those with [-1, 1].
+# Features fill [-2, 2]. Not sensitive: after 150 steps, on three games and two seeds each, the
+# error of u was larger with [-1, 1] by factors of 1.2 to 2.2, and with [-3, 3] by at most 1.3.
 REACH = 2.0
 
 
