@@ -33,7 +33,7 @@ HEADLINE_FIGURE = "fig-burgers"
 
 #: Rooms of the package in the order in which data flow through them.
 ROOMS = ["validation", "problems", "models", "losses", "training", "solvers", "verification"]
-ROOMS += ["results", "tables", "plotting", "parallel", "progress", "environment"]
+ROOMS += ["results", "tables", "plotting", "animation", "parallel", "progress", "environment"]
 
 #: A stuck cell must not hold up a build for ever; no cell comes near this many seconds.
 CELL_TIMEOUT = 1200

@@ -10,13 +10,8 @@ from torch import Tensor
 from opifex_tutorials.models import torch_jets as jets
 from opifex_tutorials.problems.game import MeanFieldGame
 
-<<<<<<< HEAD
-# Features fill [-2, 2]. Not sensitive: after 150 steps, on three games and two seeds each, the error
-# of u was larger with [-1, 1] by a factor of 1.2 to 2.2, with [-3, 3] it was within a factor of 1.3.
-=======
 # Features fill [-2, 2]. Not sensitive: after 150 steps, on three games and two seeds each, the
 # error of u was larger with [-1, 1] by factors of 1.2 to 2.2, and with [-3, 3] by at most 1.3.
->>>>>>> mfg-pinn
 REACH = 2.0
 
 
