@@ -1,4 +1,4 @@
-"""PINN on mean field games: errors and times of five seeds, and of one step of the optimizer."""
+"""PINN and grid on mean field games: error, time and the ratio of times; time of one step."""
 
 import time
 
@@ -11,7 +11,7 @@ from opifex_tutorials.problems.mean_field_games import (
     LinearQuadraticGame,
     TravellingGaussianGame,
 )
-from opifex_tutorials.solvers import solve_mfg_pinn
+from opifex_tutorials.solvers import solve_mfg_grid, solve_mfg_pinn
 from opifex_tutorials.training.levenberg_marquardt import (
     LevenbergMarquardtState,
     levenberg_marquardt_step,
@@ -34,11 +34,12 @@ CORNERS = {
 }
 
 
-def measure(game, seed):
-    """Solve with the defaults; return errors of u, of m and of the mass, and the seconds."""
+def measure(solve):
+    """Call a solver; return errors of u, of m and of the mass, and the seconds it took."""
     start = time.perf_counter()
-    solution = solve_mfg_pinn(game, seed=seed)
+    solution = solve()
     seconds = time.perf_counter() - start
+    game = solution.game
     (low, high), t = game.bounds["x"], np.linspace(0, game.horizon, 50)[:, None]
     x = np.linspace(low, high, 200)
     return (
@@ -62,16 +63,22 @@ def step_seconds(steps=200):
     return np.median(times, axis=0)
 
 
-def main():
-    """Print the worst of all seeds for each game."""
+def main(games=GAMES):
+    """Print grid and PINN for each game, the worst of all seeds, and the ratio of times."""
     wall, processor = 1e3 * step_seconds()
     print(f"One step, median: {wall:.1f} ms wall time, {processor:.1f} ms processor time")
-    print(f"Mean field games, PINN, worst of {len(SEEDS)} seeds (seconds: median)")
-    for name, game in {**GAMES, **CORNERS}.items():
-        *worst, _ = np.max(runs := [measure(game, seed) for seed in SEEDS], axis=0)
-        seconds = np.median([run[-1] for run in runs])
-        print("  {:28s} u {:.1e}  m {:.1e}  mass {:.1e}".format(name, *worst), f" {seconds:.1f} s")
+    print(f"Mean field games, worst of {len(SEEDS)} seeds (time: median)")
+    for name, game in games.items():
+        grids = [measure(lambda g=game: solve_mfg_grid(g)) for _ in SEEDS]
+        pinns = [measure(lambda g=game, s=s: solve_mfg_pinn(g, seed=s)) for s in SEEDS]
+        times = []
+        for method, runs in (("grid, 80 cells, order 2", grids), ("PINN", pinns)):
+            u, m, mass, _ = np.max(runs, axis=0)
+            times.append(np.median([run[-1] for run in runs]))
+            print(f"  {name:22s} {method:24s} u {u:.1e}  m {m:.1e}  mass {mass:.1e}", end="")
+            print(f"  {times[-1]:6.2f} s")
+        print(f"    ratio of times, PINN to grid: {times[1] / times[0]:.0f}")
 
 
 if __name__ == "__main__":
-    main()
+    main(GAMES | CORNERS)
