@@ -139,7 +139,7 @@ def test_picard_without_damping_fails_since_agents_overreact(order):
     options = {"cells": 20, "steps": 20, "order": order, "method": "picard"}
     with pytest.raises(ConvergenceError, match=r"method='picard', damping=1.0") as caught:
         solve_mfg_grid(CosineGame(), damping=1.0, iterations=40, **options)
-    sizes = np.sqrt(caught.value.history.array("losses"))
+    sizes = np.sqrt(caught.value.history.losses)
     assert len(sizes) == 40
     assert sizes[-1] > 1
     if order == 2:  # started at the first-order equilibrium: the linear regime comes first
