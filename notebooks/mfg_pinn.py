@@ -449,9 +449,10 @@ found = side_by_side(solve, cases, "other games")
 # Again the worst of five seeds counts:
 
 # %%
-for i, name in enumerate(OTHERS):
+for i, (name, case) in enumerate(OTHERS.items()):
+    most = 5e-4 if isinstance(case, CosineGame) else 1e-4
     u, m = np.transpose([errors(solution) for solution in found[5 * i : 5 * i + 5]])
-    record(f"mfg_pinn.{name}_value_error", u.max(), at_most=5e-4, unit="relative L2")
+    record(f"mfg_pinn.{name}_value_error", u.max(), at_most=most, unit="relative L2")
     record(f"mfg_pinn.{name}_density_error", m.max(), at_most=5e-5, unit="relative L2")
     print(f"{name:20s} worst value {u.max():.1e}, worst density {m.max():.1e}")
 
@@ -567,7 +568,7 @@ finer = solve_mfg_grid(example, cells=100, steps=50)
 drift = max(mass_drift(coarse), mass_drift(finer))
 drift = record("mfg_pinn.example_drift", drift, at_most=1e-12, unit="mass")
 least = min(coarse.densities.min(), finer.densities.min())
-least = record("mfg_pinn.example_least_density", least, at_least=0.0, unit="agents / length")
+least = record("mfg_pinn.example_least_density", least, at_least=1e-12, unit="agents / length")
 seconds = record("mfg_pinn.example_seconds", finer.history.seconds[-1], unit="s")
 print(f"mass error {drift:.0e}, least density {least:.1e}, {seconds:.1f} s for the finer grid")
 
