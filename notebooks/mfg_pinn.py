@@ -512,7 +512,7 @@ show(
 # | MFG_PDE | here |
 # |---|---|
 # | `sigma` | `viscosity` is $\sigma^2/2$ |
-# | `coefCT` in $\tfrac12$ `coefCT` $|u_x|^2$ | `kinetic` |
+# | `coefCT`, twice the factor of $u_x^2$ | `kinetic` |
 # | `T`, `Nt`, `Nx` | `horizon`, `steps`, `cells` |
 # | `ExampleMFGProblem` | `ExampleGame` |
 # | HJB and FP solver, `FixedPointIterator` | `solve_mfg_grid(game, method="picard")` |
