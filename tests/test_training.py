@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 from opifex_tutorials.losses.collocation import CollocationProblem, CollocationSystem
 from opifex_tutorials.losses.formulations import burgers_layer
 from opifex_tutorials.problems.burgers import BurgersProblem
-from opifex_tutorials.training.gradient import adam, compile_block, l_bfgs
+from opifex_tutorials.training.gradient import adam, compile_block, initial_state, l_bfgs
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
 from opifex_tutorials.training.levenberg_marquardt import (
     LevenbergMarquardtState,
@@ -154,6 +154,15 @@ def test_blocks_of_adam_equal_single_steps_of_optax():
         updates, memory = optimizer.update(2 * data * (expected - 1), memory)
         expected = expected + updates
     np.testing.assert_allclose(theta, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [adam(30), l_bfgs()])
+def test_a_block_compiles_once(optimizer):
+    data, theta = jnp.ones(3), jnp.zeros(3)
+    block, state = compile_block(quadratic, optimizer, 5), initial_state(optimizer, theta)
+    for _ in range(2):
+        theta, state = block(theta, state, data)
+    assert block._cache_size() == 1
 
 
 def test_l_bfgs_minimizes_a_quadratic():

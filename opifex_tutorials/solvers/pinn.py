@@ -12,7 +12,13 @@ import optax
 from numpy.typing import ArrayLike
 
 from opifex_tutorials.losses.collocation import Build, CollocationProblem, CollocationSystem, Points
-from opifex_tutorials.training.gradient import Block, adam, compile_block, l_bfgs
+from opifex_tutorials.training.gradient import (
+    Block,
+    adam,
+    compile_block,
+    initial_state,
+    l_bfgs,
+)
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import Advance, Schedule, levenberg_marquardt, train
 from opifex_tutorials.validation import FloatArray, require_coordinates, require_integer
@@ -152,7 +158,7 @@ def _optax(
 ) -> Advance:
     optimizer, advance_block = _compile_optimizer(compiled, name, block, steps)
     parameters = jnp.asarray(start)
-    state = optimizer.init(parameters)
+    state = initial_state(optimizer, parameters)
 
     def advance(points: Points) -> FloatArray:
         nonlocal parameters, state

@@ -24,6 +24,11 @@ def l_bfgs(memory: int = 50) -> optax.GradientTransformationExtraArgs:
     return optax.lbfgs(memory_size=memory)
 
 
+def initial_state(optimizer: optax.GradientTransformationExtraArgs, parameters: jax.Array) -> Any:
+    """Return the optimizer's state, in the types that a block returns: else it compiles twice."""
+    return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), optimizer.init(parameters))
+
+
 def compile_block(
     loss: Loss, optimizer: optax.GradientTransformationExtraArgs, steps: int
 ) -> Block:
