@@ -78,7 +78,7 @@ def burgers_layer_trial(problem: BurgersProblem, network: Network) -> Field:
     .. math:: \hat u = -\sin \pi x + t \tanh(x/\delta)\,(1 - x)\, N(t, x, s(x)), \quad 0 \le x \le 1
 
     with :math:`s` the :func:`stretch`; the solution is odd in x, so ``u(t, -x) = -u(t, x)``
-    extends it. The stretched coordinate is the inner variable of matched asymptotics.
+    extends it; :math:`x/\delta` is the inner variable of matched asymptotics.
     """
     width = layer_width(problem)
 
