@@ -96,9 +96,9 @@ panels[1].set(xlabel="position x (length)", ylabel="value u (cost)")
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 show(
     figure,
-    alt="Two panels over the ring, cut open at x = 0. Density: high there and low at x = 0.5 at the "
-    "start, flatter at half time, as at the start again at the horizon. Value: nearly zero until "
-    "late, at the horizon low at x = 0 and high at x = 0.5.",
+    alt="Two panels over the ring, cut open at x = 0. Density: high there and low at x = 0.5 at "
+    "the start, flatter at half time, as at the start again at the horizon. Value: nearly zero "
+    "until late, at the horizon low at x = 0 and high at x = 0.5.",
 )
 
 # %% [markdown]
