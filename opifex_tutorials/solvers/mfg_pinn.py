@@ -23,12 +23,13 @@ from opifex_tutorials.validation import (
 )
 
 BLOCK = 2**14  # points evaluated at a time, which bounds the memory
-HELD_OUT_COUNTS = (32, 32)
 
 
 @dataclass(frozen=True)
 class MfgPinnSolution:
-    """A trained network as a solution of a game; coordinates broadcast, time first.
+    """A trained network as a solution of a game.
+
+    Coordinates broadcast, time first; ``ValueError`` for those that do not or lie outside.
 
     Attributes:
         game: what was solved.
@@ -45,20 +46,15 @@ class MfgPinnSolution:
     history: History = field(default_factory=History)
 
     def value(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
-        """Return u(t, x).
-
-        Raises:
-            ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
-                not broadcast.
-        """
+        """Return u(t, x)."""
         return self._evaluate(lambda fields: fields.value[:1], t, *x)[0]
 
     def density(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
-        """Return m(t, x); raises as ``value`` does."""
+        """Return m(t, x)."""
         return self._evaluate(lambda fields: torch.exp(fields.log_density[:1]), t, *x)[0]
 
     def control(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
-        """Return -λ∇u, in d > 1 dimensions with a leading axis of length d; raises likewise."""
+        """Return -λ∇u, in d > 1 dimensions with a leading axis of length d."""
         found = self._evaluate(lambda fields: -self.game.kinetic * fields.value[2:-1], t, *x)
         return found if self.game.dimension > 1 else found[0]
 
@@ -130,10 +126,9 @@ def solve_mfg_pinn(
     clock, history = Stopwatch(), History()
 
     def system(done: int) -> GameSystem:
-        random = sampling == "sobol" or done == HELD_OUT
-        sample = sobol((seed, done)) if random else gauss
-        n = HELD_OUT_COUNTS if done == HELD_OUT else (n_time, n_space)
-        return GameSystem(conditions(game, formulation, sample, n), widths)
+        sample = sobol((seed, done)) if sampling == "sobol" or done == HELD_OUT else gauss
+        counts = (32, 32) if done == HELD_OUT else (n_time, n_space)
+        return GameSystem(conditions(game, formulation, sample, counts), widths)
 
     corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
     inputs = TRIALS[formulation](game, corner[0], corner[1:]).features.shape[-1]
@@ -141,7 +136,7 @@ def solve_mfg_pinn(
     weights = MLP(widths, seed=seed).parameters()
     start = torch.nn.utils.parameters_to_vector(weights).detach().numpy()
     if optimizer == "levenberg_marquardt":
-        advance = levenberg_marquardt(lambda sampled: sampled, start, record_every, geodesic)
+        advance = levenberg_marquardt(start, record_every, geodesic)
     else:
         advance = _gradient_method(start, record_every, optimizer, steps)
     return train(
@@ -149,7 +144,6 @@ def solve_mfg_pinn(
         MfgPinnSolution(game, formulation, widths, start, history),
         advance,
         system,
-        lambda parameters, sampled: float(np.sum(sampled.residuals(parameters) ** 2)),
         clock=clock,
         monitor=monitor,
     )

@@ -11,13 +11,11 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from opifex_tutorials.losses.collocation import Build, CollocationProblem, CollocationSystem, Points
+from opifex_tutorials.losses.collocation import Build, CollocationProblem, CollocationSystem
 from opifex_tutorials.training.gradient import Block, adam, compile_block, l_bfgs
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import Advance, Schedule, levenberg_marquardt, train
 from opifex_tutorials.validation import FloatArray, require_coordinates, require_integer
-
-Monitor = Callable[["PinnSolution"], float]
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,10 @@ class PinnSolution:
     history: History = field(default_factory=History)
 
     def __call__(self, *coordinates: ArrayLike) -> FloatArray:
-        """Evaluate the solution, time first; the coordinates broadcast.
+        """Evaluate the solution, time first; coordinates broadcast.
 
         Raises:
-            ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
-                not broadcast.
+            ValueError: for coordinates that do not, or lie outside of the domain.
         """
         arrays = require_coordinates(self.problem.bounds, *coordinates)
         compiled = compile_pinn(self.build, self.problem, self.points, self.hidden)
@@ -95,7 +92,7 @@ def train_pinn(
     tolerance: float = 1e-3,
     geodesic: bool = True,
     record_every: int = 50,
-    monitor: Monitor | None = None,
+    monitor: Callable[[PinnSolution], float] | None = None,
 ) -> PinnSolution:
     """Train a network on a formulation of a problem.
 
@@ -129,34 +126,29 @@ def train_pinn(
     compiled = compile_pinn(build, problem, points, hidden)
     parameters = compiled.initial_parameters(seed)
     if optimizer == "levenberg_marquardt":
-
-        def system(points: Points) -> CollocationSystem:
-            return CollocationSystem(compiled, problem, points)
-
-        advance = levenberg_marquardt(system, parameters, record_every, geodesic)
+        advance = levenberg_marquardt(parameters, record_every, geodesic)
     else:
-        advance = _optax(compiled, problem, parameters, record_every, optimizer, steps)
+        advance = _optax(compiled, parameters, record_every, optimizer, steps)
     return train(
         schedule,
         PinnSolution(problem, build, hidden, points, parameters, history),
         advance,
-        lambda done: compiled.sample(problem, (seed, done)),
-        lambda p, points: float(np.sum(compiled.residuals(problem, p, points) ** 2)),
+        lambda done: CollocationSystem(compiled, problem, compiled.sample(problem, (seed, done))),
         clock=clock,
         monitor=monitor,
     )
 
 
 def _optax(
-    compiled: CollocationProblem, problem: Any, start: FloatArray, block: int, name: str, steps: int
+    compiled: CollocationProblem, start: FloatArray, block: int, name: str, steps: int
 ) -> Advance:
     optimizer, advance_block = _compile_optimizer(compiled, name, block, steps)
     parameters = jnp.asarray(start)
     state = optimizer.init(parameters)
 
-    def advance(points: Points) -> FloatArray:
+    def advance(system: CollocationSystem) -> FloatArray:
         nonlocal parameters, state
-        parameters, state = advance_block(parameters, state, (problem, points))
+        parameters, state = advance_block(parameters, state, (system.problem, system.points))
         return np.asarray(parameters)
 
     return advance
