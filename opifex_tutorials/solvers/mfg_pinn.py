@@ -82,7 +82,6 @@ def solve_mfg_pinn(
     steps: int = 400,
     resample_every: int = 50,
     tolerance: float = 1e-2,
-    geodesic: bool = True,
     record_every: int = 50,
     monitor: Callable[[MfgPinnSolution], float] | None = None,
 ) -> MfgPinnSolution:
@@ -105,7 +104,6 @@ def solve_mfg_pinn(
         resample_every: new Sobol points after so many steps, a multiple of ``record_every``;
             L-BFGS keeps its points.
         tolerance: largest allowed root mean square of the residuals on held-out points.
-        geodesic: second-order correction of Levenberg-Marquardt; off only to see what it is worth.
         record_every: distance of entries of the history, in steps.
         monitor: called with the solution at every recorded step; its value goes to
             ``history.errors``, its time is not counted.
@@ -123,7 +121,7 @@ def solve_mfg_pinn(
     if not isinstance(points, tuple) or len(points) != 2:
         raise ValueError(f"points={points!r}: allowed are two integers, in time and in space")
     n_time, n_space = (require_integer("points", count, 1, 2**16) for count in points)
-    clock, history = Stopwatch(), History()
+    clock = Stopwatch()
 
     def system(done: int) -> GameSystem:
         sample = sobol((seed, done)) if sampling == "sobol" or done == HELD_OUT else gauss
@@ -136,12 +134,12 @@ def solve_mfg_pinn(
     weights = MLP(widths, seed=seed).parameters()
     start = torch.nn.utils.parameters_to_vector(weights).detach().numpy()
     if optimizer == "levenberg_marquardt":
-        advance = levenberg_marquardt(start, record_every, geodesic)
+        advance = levenberg_marquardt(start, record_every)
     else:
         advance = _gradient_method(start, record_every, optimizer, steps)
     return train(
         schedule,
-        MfgPinnSolution(game, formulation, widths, start, history),
+        MfgPinnSolution(game, formulation, widths, start),
         advance,
         system,
         clock=clock,

@@ -59,9 +59,7 @@ def compile_pinn(
     return _compile(build, points, (build(problem, points).inputs, *hidden, 1))
 
 
-@lru_cache(maxsize=32)
-def _compile(build: Build, points: int, widths: tuple[int, ...]) -> CollocationProblem:
-    return CollocationProblem(build, points, widths)
+_compile = lru_cache(maxsize=32)(CollocationProblem)
 
 
 @lru_cache(maxsize=32)
@@ -122,7 +120,7 @@ def train_pinn(
     schedule = Schedule(seed, optimizer, steps, record_every, resample_every, tolerance)
     require_integer("points", points, 1, 2**20)
     hidden = tuple(require_integer("hidden", width, 1, 1024) for width in hidden)
-    clock, history = Stopwatch(), History()
+    clock = Stopwatch()
     compiled = compile_pinn(build, problem, points, hidden)
     parameters = compiled.initial_parameters(seed)
     if optimizer == "levenberg_marquardt":
@@ -131,7 +129,7 @@ def train_pinn(
         advance = _optax(compiled, parameters, record_every, optimizer, steps)
     return train(
         schedule,
-        PinnSolution(problem, build, hidden, points, parameters, history),
+        PinnSolution(problem, build, hidden, points, parameters),
         advance,
         lambda done: CollocationSystem(compiled, problem, compiled.sample(problem, (seed, done))),
         clock=clock,

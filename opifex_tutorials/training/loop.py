@@ -106,7 +106,7 @@ def train(
     return solution
 
 
-def levenberg_marquardt(start: FloatArray, steps: int, geodesic: bool) -> Advance:
+def levenberg_marquardt(start: FloatArray, steps: int, geodesic: bool = True) -> Advance:
     """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
     state = LevenbergMarquardtState(start)
 
