@@ -137,14 +137,8 @@ def solve_mfg_pinn(
         advance = levenberg_marquardt(start, record_every)
     else:
         advance = _gradient_method(start, record_every, optimizer, steps)
-    return train(
-        schedule,
-        MfgPinnSolution(game, formulation, widths, start),
-        advance,
-        system,
-        clock=clock,
-        monitor=monitor,
-    )
+    solution = MfgPinnSolution(game, formulation, widths, start)
+    return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
 
 
 def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Advance:

@@ -123,18 +123,16 @@ def train_pinn(
     clock = Stopwatch()
     compiled = compile_pinn(build, problem, points, hidden)
     parameters = compiled.initial_parameters(seed)
+
+    def system(done: int) -> CollocationSystem:
+        return CollocationSystem(compiled, problem, compiled.sample(problem, (seed, done)))
+
     if optimizer == "levenberg_marquardt":
         advance = levenberg_marquardt(parameters, record_every, geodesic)
     else:
         advance = _optax(compiled, parameters, record_every, optimizer, steps)
-    return train(
-        schedule,
-        PinnSolution(problem, build, hidden, points, parameters),
-        advance,
-        lambda done: CollocationSystem(compiled, problem, compiled.sample(problem, (seed, done))),
-        clock=clock,
-        monitor=monitor,
-    )
+    solution = PinnSolution(problem, build, hidden, points, parameters)
+    return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
 
 
 def _optax(
