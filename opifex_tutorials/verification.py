@@ -55,16 +55,15 @@ def convergence_order(step_sizes: ArrayLike, errors: ArrayLike) -> FloatArray:
     return np.diff(np.log(values)) / np.diff(np.log(sizes))
 
 
-def mass_drift(solution: Any, *, points: int = 1000, times: int = 101) -> float:
+def mass_drift(solution: Any, *, points: int = 1000) -> float:
     r"""Return :math:`\max_t |\int m(t, x) dx - 1|` of a density that should stay a probability.
 
     Args:
         solution: masses over time; or a solution with ``mass``, as the grid solver returns; or a
             game, or a solution with a ``game``, in one dimension whose ``density(t, x)`` is
-            integrated by the midpoint rule, which converges spectrally for a density that is
-            periodic, or even at its walls, or vanishes there.
+            integrated at 101 times by the midpoint rule, which converges spectrally for a density
+            that is periodic, or even at its walls, or vanishes there.
         points: of the midpoint rule.
-        times: equally spaced, from 0 to the horizon.
 
     Raises:
         ValueError: for a bad argument or a mass that is not finite.
@@ -75,8 +74,8 @@ def mass_drift(solution: Any, *, points: int = 1000, times: int = 101) -> float:
         require_integer("dimension", game.dimension, 1, 1)
         low, high = game.bounds["x"]
         x = low + (high - low) * (np.arange(points) + 0.5) / points
-        t = np.linspace(0, game.horizon, require_integer("times", times, 2, 10**5))
-        masses = (high - low) * np.mean(np.asarray(solution.density(t[:, None], x)), axis=1)
+        t = np.linspace(0, game.horizon, 101)[:, None]
+        masses = (high - low) * np.mean(np.asarray(solution.density(t, x)), axis=1)
     else:
         masses = np.asarray(getattr(solution, "mass", solution), dtype=float)
     if not np.isfinite(masses).all():
@@ -102,9 +101,9 @@ def exploitability(
         |\alpha + \lambda\nabla W|^2 m^\alpha \ge 0,
 
     where the population :math:`m^\alpha` follows the computed control α, and W is the value of an
-    agent to whom this population is given. Both are computed on a grid from α alone: the density
-    of the solution is not asked, so that a good one hides nothing (Carmona & Laurière 2021). E is
-    zero only at the equilibrium, and quadratic in an error of the control.
+    agent to whom this population is given, both computed on a grid from α alone: a good density
+    of the solution hides nothing (Carmona & Laurière 2021). E is zero only at the equilibrium, and
+    quadratic in an error of the control.
 
     Args:
         game: in one dimension.

@@ -11,7 +11,7 @@ the others are. Value u (backward from T) and density m (forward from 0) solve
 (Lasry & Lions 2007); the optimal control is :math:`-\lambda\nabla u`.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,9 @@ RANGES = {
 
 
 def _check_ranges(parameters: Any) -> None:
-    for name in [f.name for f in fields(parameters) if f.name in RANGES]:
-        low, high, reason = RANGES[name]
+    for name, (low, high, reason) in RANGES.items():
         try:
-            require_between(name, getattr(parameters, name), low, high)
+            require_between(name, getattr(parameters, name, low), low, high)
         except ValueError as error:
             raise ValueError(f"{error}: {reason}") from None
 

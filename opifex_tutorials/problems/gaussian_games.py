@@ -21,6 +21,8 @@ class GaussianGame(MeanFieldGame):
     """
 
     initial_mean: float
+    boundary = "exact"
+    kinetic = 1.0
 
     def _rates(self) -> tuple[float, float]:
         raise NotImplementedError
@@ -91,9 +93,7 @@ class LinearQuadraticGame(GaussianGame):
     initial_variance: float = 0.2
     horizon: float = 1.0
     dimension: int = 1
-    coupling: Coupling = field(default=Coupling("none"), init=False)
-    boundary: str = field(default="exact", init=False)
-    kinetic: float = field(default=1.0, init=False)
+    coupling = Coupling("none")
 
     def _rates(self) -> tuple[float, float]:
         omega = math.sqrt(self.running_weight * (1 - self.attraction))
@@ -143,8 +143,6 @@ class TravellingGaussianGame(GaussianGame):
     horizon: float = 1.0
     dimension: int = 1
     coupling: Coupling = field(default=Coupling("logarithm", 0.5))
-    boundary: str = field(default="exact", init=False)
-    kinetic: float = field(default=1.0, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

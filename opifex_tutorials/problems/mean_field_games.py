@@ -102,9 +102,9 @@ class ExampleGame(MeanFieldGame):
     viscosity: float = 0.5
     horizon: float = 1.0
     kinetic: float = 1.0
-    coupling: Coupling = field(default=Coupling("power", 1.0, 2.0), init=False)
-    boundary: str = field(default="periodic", init=False)
-    dimension: int = field(default=1, init=False)
+    coupling = Coupling("power", 1.0, 2.0)
+    boundary = "periodic"
+    dimension = 1
 
     def _potential(self, xp: Any, t: Any, x: Any) -> Any:
         angle = 2 * math.pi * x[0]
@@ -115,7 +115,6 @@ class ExampleGame(MeanFieldGame):
 
     def _initial_density(self, xp: Any, t: Any, x: Any) -> Any:
         bumps = 2 * xp.exp(-200 * (x[0] - 0.2) ** 2) + xp.exp(-200 * (x[0] - 0.8) ** 2)
-        root = math.sqrt(200)  # each bump has the same integral over [0, 1]
-        return bumps / (
-            1.5 * math.sqrt(math.pi) / root * (math.erf(0.2 * root) + math.erf(0.8 * root))
-        )
+        root = math.sqrt(200)
+        both_sides = math.erf(0.2 * root) + math.erf(0.8 * root)  # the same for each bump
+        return bumps / (1.5 * math.sqrt(math.pi) / root * both_sides)

@@ -20,9 +20,8 @@ from opifex_tutorials.validation import (
 )
 
 KEEP = (0.6, 0.5, 0.25, 0.0)  # tried in turn until the density is positive; 0 is implicit Euler
-PADDING = (
-    8  # cells beyond a periodic or mirroring wall; a spline forgets its ends by 2 + √3 per cell
-)
+# Cells beyond a periodic or mirroring wall; a spline forgets its ends by 2 + √3 per cell.
+PADDING = 8
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,16 @@ class MeanFieldGameGridSolution:
 
     @cached_property
     def _splines(self) -> list[RectBivariateSpline]:
-        s, u, log_m = self.scheme, self.values, np.log(self.densities)
-        slopes, faces, box = np.diff(u) / s.h, s.faces, [0, s.t[-1], s.low, s.high]
-        x = s.x
-        if s.is_periodic or s.boundary is None:
-            box, x = [None] * 4, s.x[0] + s.h * np.arange(-PADDING, s.J + PADDING)
+        s, x, u, log_m = self.scheme, self.scheme.x, self.values, np.log(self.densities)
+        if s.boundary is None:
             beyond = np.pad(np.arange(s.J), PADDING, mode="wrap" if s.is_periodic else "symmetric")
+            x = x[0] + s.h * np.arange(-PADDING, s.J + PADDING)
             u, log_m = u[:, beyond], log_m[:, beyond]
-            slopes, faces = np.diff(u) / s.h, (x[1:] + x[:-1]) / 2
+            faces, slopes = (x[1:] + x[:-1]) / 2, np.diff(u) / s.h
+            box: list[float | None] = [None] * 4
         else:
-            faces = np.concatenate([[s.low], faces, [s.high]])
-            slopes = np.pad(slopes, ((0, 0), (1, 1)))
+            faces, box = np.hstack([s.low, s.faces, s.high]), [0, s.t[-1], s.low, s.high]
+            slopes = np.pad(np.diff(u) / s.h, ((0, 0), (1, 1)))
             slopes[:, 0], slopes[:, -1] = (s.boundary(s.t, wall)[0] for wall in (s.low, s.high))
         return [
             RectBivariateSpline(s.t, x, u, bbox=box),

@@ -23,12 +23,13 @@ from opifex_tutorials.validation import (
 )
 
 BLOCK = 2**14  # points evaluated at a time, which bounds the memory
-HELD_OUT_COUNTS = (32, 32)
 
 
 @dataclass(frozen=True)
 class MfgPinnSolution:
-    """A trained network as a solution of a game; coordinates broadcast, time first.
+    """A trained network as a solution of a game.
+
+    Coordinates broadcast, time first; ``ValueError`` for those that do not or lie outside.
 
     Attributes:
         game: what was solved.
@@ -45,20 +46,15 @@ class MfgPinnSolution:
     history: History = field(default_factory=History)
 
     def value(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
-        """Return u(t, x).
-
-        Raises:
-            ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
-                not broadcast.
-        """
+        """Return u(t, x)."""
         return self._evaluate(lambda fields: fields.value[:1], t, *x)[0]
 
     def density(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
-        """Return m(t, x); raises as ``value`` does."""
+        """Return m(t, x)."""
         return self._evaluate(lambda fields: torch.exp(fields.log_density[:1]), t, *x)[0]
 
     def control(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
-        """Return -λ∇u, in d > 1 dimensions with a leading axis of length d; raises likewise."""
+        """Return -λ∇u, in d > 1 dimensions with a leading axis of length d."""
         found = self._evaluate(lambda fields: -self.game.kinetic * fields.value[2:-1], t, *x)
         return found if self.game.dimension > 1 else found[0]
 
@@ -86,7 +82,6 @@ def solve_mfg_pinn(
     steps: int = 400,
     resample_every: int = 50,
     tolerance: float = 1e-2,
-    geodesic: bool = True,
     record_every: int = 50,
     monitor: Callable[[MfgPinnSolution], float] | None = None,
 ) -> MfgPinnSolution:
@@ -109,7 +104,6 @@ def solve_mfg_pinn(
         resample_every: new Sobol points after so many steps, a multiple of ``record_every``;
             L-BFGS keeps its points.
         tolerance: largest allowed root mean square of the residuals on held-out points.
-        geodesic: second-order correction of Levenberg-Marquardt; off only to see what it is worth.
         record_every: distance of entries of the history, in steps.
         monitor: called with the solution at every recorded step; its value goes to
             ``history.errors``, its time is not counted.
@@ -127,13 +121,12 @@ def solve_mfg_pinn(
     if not isinstance(points, tuple) or len(points) != 2:
         raise ValueError(f"points={points!r}: allowed are two integers, in time and in space")
     n_time, n_space = (require_integer("points", count, 1, 2**16) for count in points)
-    clock, history = Stopwatch(), History()
+    clock = Stopwatch()
 
     def system(done: int) -> GameSystem:
-        random = sampling == "sobol" or done == HELD_OUT
-        sample = sobol((seed, done)) if random else gauss
-        n = HELD_OUT_COUNTS if done == HELD_OUT else (n_time, n_space)
-        return GameSystem(conditions(game, formulation, sample, n), widths)
+        sample = sobol((seed, done)) if sampling == "sobol" or done == HELD_OUT else gauss
+        counts = (32, 32) if done == HELD_OUT else (n_time, n_space)
+        return GameSystem(conditions(game, formulation, sample, counts), widths)
 
     corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
     inputs = TRIALS[formulation](game, corner[0], corner[1:]).features.shape[-1]
@@ -141,18 +134,11 @@ def solve_mfg_pinn(
     weights = MLP(widths, seed=seed).parameters()
     start = torch.nn.utils.parameters_to_vector(weights).detach().numpy()
     if optimizer == "levenberg_marquardt":
-        advance = levenberg_marquardt(lambda sampled: sampled, start, record_every, geodesic)
+        advance = levenberg_marquardt(start, record_every)
     else:
         advance = _gradient_method(start, record_every, optimizer, steps)
-    return train(
-        schedule,
-        MfgPinnSolution(game, formulation, widths, start, history),
-        advance,
-        system,
-        lambda parameters, sampled: float(np.sum(sampled.residuals(parameters) ** 2)),
-        clock=clock,
-        monitor=monitor,
-    )
+    solution = MfgPinnSolution(game, formulation, widths, start)
+    return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
 
 
 def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Advance:

@@ -39,7 +39,8 @@ POLICY_ITERATIONS = 50
 class MeanFieldGameScheme:
     """The two discrete equations, for ``u`` at times 0 to T - Δt and for m̄ of every step.
 
-    Both have shape (steps, cells), flattened; steps and cells are N and J below.
+    Both have shape (steps, cells), flattened; steps and cells are N and J below. A bad argument
+    raises ``ValueError``.
 
     Args:
         game: in one dimension.
@@ -49,9 +50,6 @@ class MeanFieldGameScheme:
             & Gummel (1969) and the implicit midpoint rule (θ = 1/2, see ``limit``).
         boundary: see ``solve_mfg_grid``.
         interval: see ``solve_mfg_grid``.
-
-    Raises:
-        ValueError: for a bad argument.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class MeanFieldGameScheme:
         self.J = require_integer("cells", cells, 8, 2000)
         self.N = require_integer("steps", steps, 4, 20_000)
         self.order = require_integer("order", order, 1, 2)
-        self.game, (_, box) = game, game.bounds.values()
+        self.game, box = game, game.bounds["x"]
         self.low, self.high = box if interval is None else interval
         require_between("interval[0]", self.low, *box)
         require_between("interval[1]", self.high, self.low + 1e-6, box[1])
@@ -82,14 +80,14 @@ class MeanFieldGameScheme:
         # On the whole domain the midpoint rule gives mass 1 but for a small error; remove it.
         self.initial_density = m0 / (m0.sum() * self.h) if interval is None else m0
         left = np.arange(self.J if self.is_periodic else self.J - 1)
-        self.faces = self.low + self.h * (left + 1)
+        right = (left + 1) % self.J
+        self.faces, self._beside = self.low + self.h * (left + 1), (left, right)
         pick = sparse.identity(self.J, format="csr")
-        here = sparse.vstack([pick[left], pick[(left + 1) % self.J]])  # hops right, hops left
-        there = sparse.vstack([pick[(left + 1) % self.J], pick[left]])
-        every_step, later = sparse.identity(self.N), sparse.eye(self.N, k=1)
+        here, there = pick[np.append(left, right)], pick[np.append(right, left)]
+        every_step = sparse.identity(self.N)
         self.here = sparse.kron(every_step, here, "csr")  # the cell that a hop starts from
         self._difference = sparse.kron(every_step, there - here, "csr")
-        self._later = sparse.kron(later, pick, "csr")
+        self._later = sparse.eye(self.N * self.J, k=self.J, format="csr")
         self._time_difference = (sparse.identity(self.N * self.J) - self._later) / self.dt
         self._terminal = np.zeros((self.N, self.J))
         self._terminal[-1] = game.terminal_cost(self.x)
@@ -114,7 +112,7 @@ class MeanFieldGameScheme:
                 self._inflow[:, cell] = -outward * np.asarray(flux) / self.h
 
     def limit(self, densities: FloatArray, keep: float = 0.6) -> None:
-        """Set θ of the order, but more where Euler's step empties a cell too fast.
+        """Set θ to 1/2, but more where Euler's step empties a cell too fast.
 
         The midpoint rule can leave a negative density there: no Runge-Kutta method of second order
         is positive for every step size (Bolley & Crouzeix 1978). With shorter steps θ returns to
@@ -125,8 +123,7 @@ class MeanFieldGameScheme:
             keep: θ is 1/2 where a step leaves more than 1/(2 keep) of the density, and tends to 1
                 where it leaves nothing.
         """
-        least = 1.0 if self.order == 1 else 0.5
-        self.set_theta(np.maximum(least, 1 - keep * densities[1:] / densities[:-1]))
+        self.set_theta(np.maximum(0.5, 1 - keep * densities[1:] / densities[:-1]))
 
     # The function η of the scheme, its rate r = -η' and the rate's derivative.
     def hamiltonian(self, delta: FloatArray) -> FloatArray:
@@ -160,18 +157,14 @@ class MeanFieldGameScheme:
         return self._difference @ (self._average @ u + past)
 
     def jumps_of(self, control: Callable[[FloatArray, FloatArray], ArrayLike]) -> FloatArray:
-        """Return the δ for which agents move as ``control(t, x)`` says, read at the faces.
-
-        Raises:
-            ValueError: if the control is not finite.
-        """
-        left = np.arange(len(self.faces))
-        theta = (self.theta[:, left] + self.theta[:, (left + 1) % self.J]) / 2
+        """Return the δ for which agents move as ``control(t, x)``, finite at the faces, says."""
+        left, right = self._beside
+        theta = (self.theta[:, left] + self.theta[:, right]) / 2
         t, x = np.broadcast_arrays(self.t[1:, None] - theta * self.dt, self.faces)
-        right = -self.h / self.game.kinetic * np.reshape(control(t, x), t.shape)
-        if not np.isfinite(right).all():
+        delta = -self.h / self.game.kinetic * np.reshape(control(t, x), t.shape)
+        if not np.isfinite(delta).all():
             raise ValueError("control with values that are not finite: allowed are finite values")
-        return np.hstack([right, -right]).ravel()
+        return np.hstack([delta, -delta]).ravel()
 
     def hjb(self, u: FloatArray, m: FloatArray) -> FloatArray:
         """Return the residual of the HJB equation."""

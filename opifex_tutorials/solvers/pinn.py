@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from opifex_tutorials.losses.collocation import Build, CollocationProblem, CollocationSystem, Points
+from opifex_tutorials.losses.collocation import Build, CollocationProblem, CollocationSystem
 from opifex_tutorials.training.gradient import (
     Block,
     adam,
@@ -22,8 +22,6 @@ from opifex_tutorials.training.gradient import (
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import Advance, Schedule, levenberg_marquardt, train
 from opifex_tutorials.validation import FloatArray, require_coordinates, require_integer
-
-Monitor = Callable[["PinnSolution"], float]
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,10 @@ class PinnSolution:
     history: History = field(default_factory=History)
 
     def __call__(self, *coordinates: ArrayLike) -> FloatArray:
-        """Evaluate the solution, time first; the coordinates broadcast.
+        """Evaluate the solution, time first; coordinates broadcast.
 
         Raises:
-            ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
-                not broadcast.
+            ValueError: for coordinates that do not, or lie outside of the domain.
         """
         arrays = require_coordinates(self.problem.bounds, *coordinates)
         compiled = compile_pinn(self.build, self.problem, self.points, self.hidden)
@@ -68,9 +65,7 @@ def compile_pinn(
     return _compile(build, points, (build(problem, points).inputs, *hidden, 1))
 
 
-@lru_cache(maxsize=32)
-def _compile(build: Build, points: int, widths: tuple[int, ...]) -> CollocationProblem:
-    return CollocationProblem(build, points, widths)
+_compile = lru_cache(maxsize=32)(CollocationProblem)
 
 
 @lru_cache(maxsize=32)
@@ -101,7 +96,7 @@ def train_pinn(
     tolerance: float = 1e-3,
     geodesic: bool = True,
     record_every: int = 50,
-    monitor: Monitor | None = None,
+    monitor: Callable[[PinnSolution], float] | None = None,
 ) -> PinnSolution:
     """Train a network on a formulation of a problem.
 
@@ -131,38 +126,31 @@ def train_pinn(
     schedule = Schedule(seed, optimizer, steps, record_every, resample_every, tolerance)
     require_integer("points", points, 1, 2**20)
     hidden = tuple(require_integer("hidden", width, 1, 1024) for width in hidden)
-    clock, history = Stopwatch(), History()
+    clock = Stopwatch()
     compiled = compile_pinn(build, problem, points, hidden)
     parameters = compiled.initial_parameters(seed)
+
+    def system(done: int) -> CollocationSystem:
+        return CollocationSystem(compiled, problem, compiled.sample(problem, (seed, done)))
+
     if optimizer == "levenberg_marquardt":
-
-        def system(points: Points) -> CollocationSystem:
-            return CollocationSystem(compiled, problem, points)
-
-        advance = levenberg_marquardt(system, parameters, record_every, geodesic)
+        advance = levenberg_marquardt(parameters, record_every, geodesic)
     else:
-        advance = _optax(compiled, problem, parameters, record_every, optimizer, steps)
-    return train(
-        schedule,
-        PinnSolution(problem, build, hidden, points, parameters, history),
-        advance,
-        lambda done: compiled.sample(problem, (seed, done)),
-        lambda p, points: float(np.sum(compiled.residuals(problem, p, points) ** 2)),
-        clock=clock,
-        monitor=monitor,
-    )
+        advance = _optax(compiled, parameters, record_every, optimizer, steps)
+    solution = PinnSolution(problem, build, hidden, points, parameters)
+    return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
 
 
 def _optax(
-    compiled: CollocationProblem, problem: Any, start: FloatArray, block: int, name: str, steps: int
+    compiled: CollocationProblem, start: FloatArray, block: int, name: str, steps: int
 ) -> Advance:
     optimizer, advance_block = _compile_optimizer(compiled, name, block, steps)
     parameters = jnp.asarray(start)
     state = initial_state(optimizer, parameters)
 
-    def advance(points: Points) -> FloatArray:
+    def advance(system: CollocationSystem) -> FloatArray:
         nonlocal parameters, state
-        parameters, state = advance_block(parameters, state, (problem, points))
+        parameters, state = advance_block(parameters, state, (system.problem, system.points))
         return np.asarray(parameters)
 
     return advance

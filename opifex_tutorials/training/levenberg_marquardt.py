@@ -82,9 +82,14 @@ def levenberg_marquardt_step(
     damping = gram.diagonal().max() if state.damping is None else state.damping
     growth = 2.0
     while damping <= MAXIMUM_DAMPING:
-        step = _damped_step(system, state.parameters, jacobian, gram, gradient, damping, geodesic)
-        if step is not None:
-            direction, move = step
+        factor = _factorize(gram, damping)
+        if factor is not None:
+            direction = move = -cho_solve(factor, gradient, check_finite=False)
+            if geodesic:
+                r_dd = system.curvature(state.parameters, direction)
+                correction = -0.5 * cho_solve(factor, jacobian.T @ r_dd, check_finite=False)
+                if np.linalg.norm(correction) <= np.linalg.norm(direction):
+                    move = direction + correction
             candidate = state.parameters + move
             trial_residuals = system.residuals(candidate)
             trial_loss = float(trial_residuals @ trial_residuals)
@@ -99,27 +104,11 @@ def levenberg_marquardt_step(
     return LevenbergMarquardtState(state.parameters, state.damping, loss, stalled=True)
 
 
-def _damped_step(
-    system: LeastSquares,
-    parameters: FloatArray,
-    jacobian: FloatArray,
-    gram: FloatArray,
-    gradient: FloatArray,
-    damping: float,
-    geodesic: bool,
-) -> tuple[FloatArray, FloatArray] | None:
-    """Return the direction d and the move d + a/2, or None if the damping is too small to solve."""
+def _factorize(gram: FloatArray, damping: float) -> tuple[FloatArray, bool] | None:
+    """Return the Cholesky factor of the damped matrix; None if the damping is too small for it."""
     damped = gram.copy()
     damped.flat[:: len(damped) + 1] += damping
     try:
-        factor = cho_factor(damped, overwrite_a=True, check_finite=False)
+        return cho_factor(damped, overwrite_a=True, check_finite=False)
     except LinAlgError:
         return None
-    direction = -cho_solve(factor, gradient, check_finite=False)
-    if not geodesic:
-        return direction, direction
-    r_dd = system.curvature(parameters, direction)
-    half_correction = -0.5 * cho_solve(factor, jacobian.T @ r_dd, check_finite=False)
-    if np.linalg.norm(half_correction) <= np.linalg.norm(direction):
-        return direction, direction + half_correction
-    return direction, direction

@@ -21,23 +21,14 @@ from opifex_tutorials.validation import (
     require_multiple,
 )
 
-Advance = Callable[[Any], FloatArray]  # a block of steps on these data -> parameters
+Advance = Callable[[Any], FloatArray]  # a block of steps on a sampled system -> parameters
 OPTIMIZERS = ("levenberg_marquardt", "adam", "l_bfgs")
 HELD_OUT = 2**30  # a round of sampling that no training reaches
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Budget of a training; a bad entry raises ``ValueError``.
-
-    Attributes:
-        seed: of the initial weights and of the points.
-        optimizer: one of ``OPTIMIZERS``.
-        steps: of the optimizer.
-        record_every: distance of entries of the history, in steps.
-        resample_every: new points after so many steps, or never (None); L-BFGS keeps its points.
-        tolerance: largest allowed root mean square of the residual on held-out points.
-    """
+    """Budget of a training, as the solvers' arguments say; a bad entry raises ``ValueError``."""
 
     seed: int
     optimizer: str
@@ -68,8 +59,7 @@ def train(
     schedule: Schedule,
     solution: Any,
     advance: Advance,
-    sample: Callable[[int], Any],
-    loss: Callable[[FloatArray, Any], float],
+    sample: Callable[[int], LeastSquares],
     *,
     clock: Stopwatch,
     monitor: Callable[[Any], float] | None,
@@ -79,9 +69,8 @@ def train(
     Args:
         schedule: the budget.
         solution: the untrained one; its history is filled.
-        advance: does ``record_every`` steps on sampled points and returns the parameters.
-        sample: number of steps done -> points; of ``HELD_OUT``, the held-out points.
-        loss: (parameters, points) -> sum of squares.
+        advance: does ``record_every`` steps on a sampled system and returns the parameters.
+        sample: number of steps done -> system at new points; of ``HELD_OUT``, at held-out points.
         clock: started when the user called.
         monitor: called with the solution at every recorded step, off the clock.
 
@@ -97,11 +86,12 @@ def train(
     try:
         for done in progress(rounds, f"PINN, seed {schedule.seed}"):
             if done % every == 0:
-                data = sample(done)
-            solution = replace(solution, parameters=advance(data))
+                system = sample(done)
+            parameters = advance(system)
+            solution = replace(solution, parameters=parameters)
             with clock.paused():
-                losses = (loss(solution.parameters, points) for points in (data, held_out))
-                history.record(done + schedule.record_every, clock.seconds, *losses)
+                losses = (np.sum(s.residuals(parameters) ** 2) for s in (system, held_out))
+                history.record(done + schedule.record_every, clock.seconds, *map(float, losses))
                 if monitor is not None:
                     history.errors.append(float(monitor(solution)))
     except KeyboardInterrupt:
@@ -116,17 +106,14 @@ def train(
     return solution
 
 
-def levenberg_marquardt(
-    system: Callable[[Any], LeastSquares], start: FloatArray, steps: int, geodesic: bool
-) -> Advance:
-    """Return blocks of ``steps`` accepted steps; ``system`` makes the problem from the points."""
+def levenberg_marquardt(start: FloatArray, steps: int, geodesic: bool = True) -> Advance:
+    """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
     state = LevenbergMarquardtState(start)
 
-    def advance(data: Any) -> FloatArray:
+    def advance(system: LeastSquares) -> FloatArray:
         nonlocal state
-        problem = system(data)
         for _ in range(steps):
-            state = levenberg_marquardt_step(problem, state, geodesic=geodesic)
+            state = levenberg_marquardt_step(system, state, geodesic=geodesic)
         return state.parameters
 
     return advance
