@@ -8,6 +8,7 @@ from opifex_tutorials.losses.mean_field_games import GameSystem, conditions, gau
 from opifex_tutorials.models.torch_mlp import MLP
 from opifex_tutorials.problems.mean_field_games import (
     CosineGame,
+    ExampleGame,
     LinearQuadraticGame,
     TravellingGaussianGame,
 )
@@ -78,6 +79,14 @@ def main(games=GAMES):
             print(f"  {name:22s} {method:24s} u {u:.1e}  m {m:.1e}  mass {mass:.1e}", end="")
             print(f"  {times[-1]:6.2f} s")
         print(f"    ratio of times, PINN to grid: {times[1] / times[0]:.0f}")
+    for cells, steps in ((50, 30), (100, 50)):  # the published example, which has no closed form
+        for order in (1, 2):
+            options = {"cells": cells, "steps": steps, "order": order}
+            seconds = [solve_mfg_grid(ExampleGame(), **options).history.seconds[-1] for _ in SEEDS]
+            print(
+                f"  example, {cells} x {steps}, order {order}: {np.median(seconds):.2f} s", end=""
+            )
+            print(f" [{min(seconds):.2f}, {max(seconds):.2f}]")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The grid solver of mean field games: order, mass, positivity, failure, and broken on purpose."""
 
 import pickle
-import time
 
 import numpy as np
 import pytest
@@ -59,10 +58,8 @@ def test_observed_orders_on_other_games(game, order):
         assert convergence_order(1 / cells, error)[0] > order - 0.25
 
 
-def test_accuracy_and_time_of_the_default():
-    start = time.perf_counter()
+def test_accuracy_of_the_default():
     solution = solve_mfg_grid(CosineGame(viscosity=0.1, alpha=0.6, beta=0.6), cells=80, steps=80)
-    assert time.perf_counter() - start < 5
     u, m = errors(solution)
     assert u < 2e-4
     assert m < 3e-5
@@ -79,9 +76,7 @@ def test_mass_is_conserved_and_the_density_positive(game, order):
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize(("cells", "steps"), [(50, 30), (30, 50), (100, 50), (50, 100)])
 def test_the_published_example_converges(cells, steps, order):
-    start = time.perf_counter()
     solution = solve_mfg_grid(ExampleGame(), cells=cells, steps=steps, order=order)
-    assert time.perf_counter() - start < 10
     assert mass_drift(solution) < 1e-12
     assert solution.densities.min() > 0
     assert solution.history.losses[-1] < 1e-20

@@ -89,7 +89,7 @@ def test_seed_decides_and_global_random_state_is_left_alone() -> None:
 
 @pytest.mark.parametrize("widths", [(), (2,), (2, 0, 1), (2, -3, 1), (2, 20.0, 1), (True, 1), 7])
 def test_impossible_widths(widths: object) -> None:
-    for build in (
+    for build in (  # the types say so too: that is what is refused here
         lambda: flax_mlp.MLP(widths, rngs=nnx.Rngs(0)),  # type: ignore[arg-type]
         lambda: torch_mlp.MLP(widths, seed=0),  # type: ignore[arg-type]
     ):
