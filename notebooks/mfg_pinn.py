@@ -355,7 +355,7 @@ for (label, solutions), color, line in zip(contenders.items(), COLORS, LINE_STYL
     clock = np.median([s.history.seconds[: half[label]] for s in solutions], axis=0)
     axes.plot(clock, np.median(found, axis=0), color=color, ls=line, label=label)
     axes.fill_between(clock, found.min(axis=0), found.max(axis=0), color=color, alpha=0.15, lw=0)
-axes.set(xlabel="time (s)", ylabel="relative L2 error of u", xscale="log", yscale="log")
+axes.set(xlabel="time (s)", ylabel="relative L2 error of u", xlim=(0, None), yscale="log")
 figure.legend(loc="outside lower center", ncols=2)
 show(
     figure,
