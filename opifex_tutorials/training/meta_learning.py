@@ -1,0 +1,194 @@
+r"""Meta-learning: a start from which a few steps of training solve any task of a family.
+
+An *adaptation* is a function (start θ, data of a task) -> adapted parameters φ(θ); one of
+:func:`gradient_steps`, :func:`meta_sgd_steps` and :func:`levenberg_marquardt_steps` makes it. A
+*meta-gradient* says in which direction to move θ for one task: :func:`maml` or :func:`reptile`.
+:func:`meta_training` follows its mean over a batch of tasks. Parameters are any pytree.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from opifex_tutorials.validation import require_between, require_integer
+
+Parameters = Any  # a pytree of arrays
+Loss = Callable[[Parameters, Any], jax.Array]  # (parameters, data) -> a scalar
+Adapt = Callable[[Parameters, Any], Parameters]
+Linearize = Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]  # -> residuals, Jacobian
+
+
+class Task(NamedTuple):
+    """Data to adapt to, and data to judge the adapted parameters by; may be the same."""
+
+    support: Any
+    query: Any
+
+
+MetaGradient = Callable[[Parameters, Task], tuple[jax.Array, Parameters]]
+
+
+class MetaSgd(NamedTuple):
+    """What Meta-SGD learns: a start, and a learning rate for each of its parameters."""
+
+    start: Parameters
+    rates: Parameters
+
+
+def stack(tasks: list[Any]) -> Any:
+    """Stack pytrees of the same structure along a new first axis: a batch of tasks."""
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *tasks)
+
+
+def gradient_steps(loss: Loss, optimizer: optax.GradientTransformation, steps: int) -> Adapt:
+    """Adapt by ``steps`` steps of any Optax optimizer, whose state starts anew for each task."""
+    require_integer("steps", steps, 1, 10**6)
+
+    def adapt(start: Parameters, data: Any) -> Parameters:
+        def step(carry: tuple[Parameters, Any], _: None) -> tuple[tuple[Parameters, Any], None]:
+            parameters, state = carry
+            gradient = jax.grad(loss)(parameters, data)
+            updates, state = optimizer.update(gradient, state, parameters)
+            return (optax.apply_updates(parameters, updates), state), None
+
+        return jax.lax.scan(step, (start, optimizer.init(start)), length=steps)[0][0]
+
+    return adapt
+
+
+def head_only(
+    optimizer: optax.GradientTransformation, is_head: Parameters
+) -> optax.GradientTransformation:
+    """Let an optimizer move only the leaves where ``is_head`` is true.
+
+    MAML with it is ANIL, "almost no inner loop" (Raghu et al. 2020, arXiv:1909.09157, section 4):
+    tasks share the features, and adapt the last layer.
+    """
+    frozen = jax.tree.map(lambda head: not head, is_head)
+    return optax.chain(optimizer, optax.masked(optax.set_to_zero(), frozen))
+
+
+def meta_sgd_steps(loss: Loss, steps: int) -> Adapt:
+    r"""Adapt by :math:`\theta \leftarrow \theta - \alpha \circ \nabla L(\theta)`, α learned too.
+
+    Start and adapted parameters are :class:`MetaSgd` (Li et al. 2017, arXiv:1707.09835, eq. 2).
+    """
+    require_integer("steps", steps, 1, 10**6)
+
+    def adapt(meta: MetaSgd, data: Any) -> MetaSgd:
+        def step(parameters: Parameters, _: None) -> tuple[Parameters, None]:
+            gradient = jax.grad(loss)(parameters, data)
+            return jax.tree.map(lambda p, a, g: p - a * g, parameters, meta.rates, gradient), None
+
+        return MetaSgd(jax.lax.scan(step, meta.start, length=steps)[0], meta.rates)
+
+    return adapt
+
+
+def levenberg_marquardt_steps(
+    linearize: Linearize, residuals: Loss, steps: int, damping: float = 1e-3
+) -> Adapt:
+    """Adapt by Levenberg-Marquardt trials, each accepted if the sum of squares falls.
+
+    The damping follows the same rule as :mod:`opifex_tutorials.training.levenberg_marquardt`, but
+    here a refused trial counts as a step, so that the loop compiles and can be differentiated.
+
+    Args:
+        linearize: (parameters, data) -> residuals, shape (N,), and Jacobian, shape (N, P).
+        residuals: (parameters, data) -> residuals.
+        steps: trials; parameters are a vector of shape (P,).
+        damping: of the first trial. The default suits a start that is near the solution.
+    """
+    require_integer("steps", steps, 1, 10**6)
+    require_between("damping", damping, 1e-18, 1e12)
+
+    def adapt(start: jax.Array, data: Any) -> jax.Array:
+        def trial(carry: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], None]:
+            parameters, damping, growth = carry
+            r, jacobian = linearize(parameters, data)
+            gram = jacobian.T @ jacobian
+            damped = gram + damping * jnp.eye(len(gram))
+            move = -jax.scipy.linalg.solve(damped, jacobian.T @ r, assume_a="pos")
+            decrease = r @ r - jnp.sum(residuals(parameters + move, data) ** 2)
+            gain = decrease / (move @ (gram @ move + 2 * damping * move))
+            better = decrease > 0  # false for NaN too
+            shrink = jnp.maximum(1 / 3, 1 - (2 * gain - 1) ** 3)
+            parameters = jnp.where(better, parameters + move, parameters)
+            damping = damping * jnp.where(better, shrink, growth)
+            return (parameters, damping, jnp.where(better, 2.0, 2 * growth)), None
+
+        carry = (start, jnp.asarray(damping, start.dtype), jnp.asarray(2.0, start.dtype))
+        return jax.lax.scan(trial, carry, length=steps)[0][0]
+
+    return adapt
+
+
+def maml(loss: Loss, adapt: Adapt, *, first_order: bool = False) -> MetaGradient:
+    r"""Model-agnostic meta-learning: :math:`\nabla_\theta L(\phi(\theta))`.
+
+    Args:
+        loss: judges the adapted parameters, on the query data.
+        adapt: makes them, from the support data.
+        first_order: take :math:`\nabla L` at φ instead, as if φ were θ plus a constant (FOMAML).
+            Otherwise the derivative goes through all steps of the adaptation (Finn et al. 2017,
+            arXiv:1703.03400, equation 1 and section 5.2).
+    """
+
+    def adapted_loss(start: Parameters, task: Task) -> jax.Array:
+        adapted = adapt(start, task.support)
+        if first_order:
+            adapted = jax.tree.map(lambda p, q: p + jax.lax.stop_gradient(q - p), start, adapted)
+        return loss(adapted, task.query)
+
+    return jax.value_and_grad(adapted_loss)
+
+
+def reptile(loss: Loss, adapt: Adapt) -> MetaGradient:
+    r"""Return :math:`\theta - \phi(\theta)` as gradient (Nichol et al. 2018, arXiv:1803.02999).
+
+    With ``optax.sgd(ε)`` as meta-optimizer this is :math:`\theta + \epsilon (\phi - \theta)`.
+    """
+
+    def meta_gradient(start: Parameters, task: Task) -> tuple[jax.Array, Parameters]:
+        adapted = adapt(start, task.support)
+        return loss(adapted, task.query), jax.tree.map(jnp.subtract, start, adapted)
+
+    return meta_gradient
+
+
+def meta_training(
+    meta_gradient: MetaGradient,
+    optimizer: optax.GradientTransformation,
+    sample: Callable[[jax.Array], Task],
+    steps: int,
+) -> Callable[[Parameters, jax.Array], tuple[Parameters, jax.Array]]:
+    """Compile a meta-training: (start, key) -> (meta-learned start, mean loss of every step).
+
+    Args:
+        meta_gradient: of one task; its mean over a batch is followed.
+        optimizer: any of Optax, moves the start.
+        sample: key -> a batch of tasks, stacked along a first axis; called in every step.
+        steps: of the meta-optimizer.
+    """
+    require_integer("steps", steps, 1, 10**6)
+    of_batch = jax.vmap(meta_gradient, (None, 0))
+
+    def step(
+        carry: tuple[Parameters, Any], key: jax.Array
+    ) -> tuple[tuple[Parameters, Any], jax.Array]:
+        parameters, state = carry
+        losses, gradients = of_batch(parameters, sample(key))
+        mean = jax.tree.map(lambda g: g.mean(axis=0), gradients)
+        updates, state = optimizer.update(mean, state, parameters)
+        return (optax.apply_updates(parameters, updates), state), losses.mean()
+
+    @jax.jit
+    def train(start: Parameters, key: jax.Array) -> tuple[Parameters, jax.Array]:
+        keys = jax.random.split(key, steps)
+        (learned, _), losses = jax.lax.scan(step, (start, optimizer.init(start)), keys)
+        return learned, losses
+
+    return train
