@@ -53,6 +53,7 @@
 # %%
 import time
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -310,6 +311,11 @@ def error(parameters, exact):
     return jnp.linalg.norm(nnx.merge(GRAPH, parameters)(XT) - exact) / jnp.linalg.norm(exact)
 
 
+def everywhere(start):
+    """Return the same start for each of the test viscosities."""
+    return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(TEST)), start)
+
+
 @partial(jax.jit, static_argnums=1)
 def evaluate(starts, steps):
     """Return loss, residual and error after training, each for the four test viscosities."""
@@ -332,7 +338,7 @@ PUBLISHED = {  # loss, residual
     ("random", 100): (0.119419, 0.165191),
     ("random", 1000): (0.007518, 0.067208),
 }
-rows = {key: evaluate(stack([start] * 4), 100) for key, start in learned.items()}
+rows = {key: evaluate(everywhere(start), 100) for key, start in learned.items()}
 rows |= {("random", steps): evaluate(starts, steps) for steps, starts in RANDOM.items()}
 means = {key: [float(jnp.mean(part)) for part in row] for key, row in rows.items()}
 entries = [
@@ -351,7 +357,7 @@ columns = "start how loss published_loss residual published_residual relative_er
 Table("After 100 steps of Adam (last row: 1,000), mean of four viscosities", entries, columns)
 
 # %% [markdown]
-# How far are we from the published figures?
+# How far are we from the published figures? And which of all these solutions is least wrong?
 
 # %%
 for name, key in {
@@ -367,3 +373,307 @@ for name, key in {
             at_most=0.1,
             unit="relative deviation",
         )
+
+
+least = min(value[2] for value in means.values())
+record(
+    "meta_optimization.best_published_error", least, at_least=0.05, at_most=0.3, unit="relative L2"
+)
+
+# %% [markdown]
+# The random row comes out to four digits, the others within the bounds above; the line is the cause.
+# With a copy in its place, MAML is a little better than random and Reptile is not. Look at the
+# training itself: nearly all that the published runs learn, they learn in the first meta-step, the one
+# with the bug.
+
+# %% mystnb={"figure": {"name": "fig-published", "caption": "Loss after adaptation during the two published meta-trainings, as published and with a copy in place of the reference. The gap opens in the very first meta-step and stays; after it both curves are nearly flat."}}
+figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
+for axes, name in zip(panels, INNER, strict=True):
+    for how, color, line in zip(("with a copy", "as published"), COLORS, LINE_STYLES, strict=False):
+        axes.plot(np.arange(1, 101), curves[name, how], color=color, ls=line, label=how)
+    axes.set(xlabel="meta-step", title=name)
+panels[0].set_ylabel("loss after adaptation (mean square)")
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+show(
+    figure,
+    alt="Two panels, loss against meta-step, for MAML and Reptile. In each, the curve as published "
+    "starts and stays lower than the curve with a copy; all four fall very slowly.",
+)
+
+# %% [markdown]
+# ### Six seeds instead of one
+#
+# Is the little that remains real? We draw six starts, train each with the correct code, and compare
+# it after adaptation *with itself* untrained: pairs, because the luck of the draw is large.
+
+# %%
+DRAWS = 6
+
+
+def paired(name):
+    """Return losses after 100 steps of Adam, shape (2, seeds): untrained, and meta-trained."""
+    enable_float64()
+    starts = stack([draw_start(seed) for seed in range(DRAWS)])
+    trained = jax.vmap(lambda start: meta_train(name, start)[0])(starts)
+
+    def final_loss(start):
+        return evaluate(everywhere(start), 100)[0].mean()
+
+    return np.array([jax.vmap(final_loss)(some) for some in (starts, trained)])
+
+
+pairs = dict(zip(INNER, side_by_side(paired, list(INNER), "meta-trainings"), strict=True))
+untrained = pairs["MAML"][0]
+for name, (before, after) in pairs.items():
+    ratios = after / before
+    key = f"meta_optimization.paired_{name.lower()}"
+    record(f"{key}_ratio", ratios.mean(), at_least=0.85, at_most=1.15, unit="ratio of losses")
+    record(f"{key}_spread", ratios.std(), at_most=0.2, unit="ratio of losses")
+luck = untrained.max() / untrained.min()
+record("meta_optimization.luck_of_the_draw", luck, at_least=1.2, unit="ratio of losses")
+
+# %% [markdown]
+# Meta-training multiplies the loss by {glue:text}`meta_optimization.paired_maml_ratio:.2f` ±
+# {glue:text}`meta_optimization.paired_maml_spread:.2f` (MAML) and
+# {glue:text}`meta_optimization.paired_reptile_ratio:.2f` ±
+# {glue:text}`meta_optimization.paired_reptile_spread:.2f` (Reptile): almost nothing. The random starts
+# alone differ among themselves by a factor of {glue:text}`meta_optimization.luck_of_the_draw:.1f`. And
+# the published 60.3 % {cite}`opifex2025meta` compares one draw for MAML with another for random.
+#
+# The "10x" {cite}`opifex2025meta` fails on the published table itself: the start of MAML with 100 steps
+# has six times the loss of a random one with 1,000. And all of these solutions are poor: the best row of
+# the table above is wrong by {glue:text}`meta_optimization.best_published_error:.0%`.
+
+# %% [markdown]
+# ## What to measure
+#
+# A learned start is worth what it saves. So we need
+#
+# - the *error*, against an answer that no network produced, on viscosities never trained on;
+# - the *budget*: steps and seconds from the start to the answer;
+# - the *offline cost* of the start, charged: after how many queries is it paid back?
+# - at least five seeds, and the strongest plain alternatives.
+#
+# One optimizer at a time adapts all starts: gradient descent, Adam, and then Levenberg–Marquardt.
+# To learn, every method may evaluate the same number of gradients of a task's loss.
+
+# %%
+BUDGET = 3600
+SEEDS = range(5)
+
+
+def loss_at(parameters, data):
+    """Return the published loss at given points; data are viscosity and points."""
+    nu, (inside, initial, ends) = data
+    u = nnx.merge(GRAPH, parameters)
+    misfit = u(initial) + jnp.sin(jnp.pi * initial[:, 0])
+    return sum(jnp.mean(r**2) for r in (residual(parameters, nu, inside), misfit, u(ends)))
+
+
+def tasks_on(viscosities):
+    """Return a sampler: key -> one task for each viscosity, with points of its own."""
+
+    def sample(key):
+        data = (viscosities, jax.vmap(draw_points)(jax.random.split(key, len(viscosities))))
+        return Task(support=data, query=data)
+
+    return sample
+
+
+# %% [markdown]
+# ### Plain baselines
+#
+# Before we meta-learn anything, five starts that need no theory: a *random* one; the network trained
+# at the *mean* of the training viscosities (in $\log \nu$); one trained *jointly* on all of them; and,
+# from six *donors*, trained on one viscosity each, the *nearest*, or the *interpolation* of their
+# weights, linear in $\log \nu$. Donors share a joint first half: else their weights do not correspond.
+
+
+# %%
+def plain_gradient(parameters, task):
+    """Return the loss and its gradient, with no adaptation before."""
+    return jax.value_and_grad(loss_at)(parameters, task.query)
+
+
+def train_plainly(start, key, viscosities, steps):
+    """Train on the mean loss of the viscosities."""
+    adam = optax.adam(optax.cosine_decay_schedule(5e-3, steps))
+    return meta_training(plain_gradient, adam, tasks_on(viscosities), steps)(start, key)[0]
+
+
+def learn_mean(start, key, budget=BUDGET):
+    """Spend the whole budget at the mean viscosity."""
+    mean = jnp.exp(jnp.log(TRAIN).mean(keepdims=True))
+    return everywhere(train_plainly(start, key, mean, budget))
+
+
+def learn_jointly(start, key):
+    """Spend it on all training viscosities at once."""
+    return everywhere(train_plainly(start, key, TRAIN, BUDGET // 6))
+
+
+# %% [markdown]
+# The interpolation is a product of weights, one row for each test viscosity, with the donors.
+
+# %%
+WEIGHTS = np.stack([np.interp(np.log(TEST), np.log(TRAIN), row) for row in np.eye(6)], axis=1)
+NEAREST = np.eye(6)[np.abs(np.log(TRAIN)[:, None] - np.log(TEST)).argmin(axis=0)]
+
+
+def learn_donors(start, key, weights):
+    """Spend half of it jointly, half on one network for each viscosity; combine them."""
+    common = train_plainly(start, key, TRAIN, BUDGET // 12)
+    donors = jax.vmap(lambda nu: train_plainly(common, key, nu[None], BUDGET // 12))(TRAIN)
+    return jax.tree.map(lambda d: jnp.tensordot(weights.astype(jnp.float32), d, 1), donors)
+
+
+PLAIN = {
+    "random": lambda start, key: everywhere(start),
+    "mean": learn_mean,
+    "joint": learn_jointly,
+    "nearest": partial(learn_donors, weights=NEAREST),
+    "interpolated": partial(learn_donors, weights=WEIGHTS),
+}
+
+# %% [markdown]
+# ### Meta-methods
+#
+# FOMAML and Reptile as above; MAML with its derivative of derivatives; *ANIL* {cite}`raghu2020`, which
+# adapts only the last layer; and *Meta-SGD* {cite}`li2017`, which learns a rate for each weight, too.
+# Reptile needs long adaptations, 30 steps, and few of them; the others adapt by 5 steps.
+
+# %%
+from opifex_tutorials.training.meta_learning import MetaSgd, head_only, meta_sgd_steps
+
+
+def learn_by_maml(start, key, rule, first_order=False, anil=False):
+    """Meta-train by MAML, FOMAML or ANIL."""
+    steps = BUDGET // 36  # a meta-step takes 6 gradients on each of 6 tasks
+    if anil:
+        head = jax.tree_util.tree_map_with_path(lambda path, _: "head" in str(path[0]), start)
+        rule = head_only(rule, head)
+    direction = maml(loss_at, gradient_steps(loss_at, rule, 5), first_order=first_order)
+    outer = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
+    return everywhere(meta_training(direction, outer, tasks_on(TRAIN), steps)(start, key)[0])
+
+
+def learn_by_reptile(start, key, rule, budget=BUDGET):
+    """Meta-train by Reptile, with a rate that falls from one to zero."""
+    steps = budget // 180  # a meta-step takes 30 gradients on each of 6 tasks
+    direction = reptile(loss_at, gradient_steps(loss_at, rule, 30))
+    outer = optax.sgd(optax.linear_schedule(1.0, 0.0, steps))
+    return everywhere(meta_training(direction, outer, tasks_on(TRAIN), steps)(start, key)[0])
+
+
+# %% [markdown]
+# Meta-SGD carries its learned rates along into the test.
+
+
+# %%
+def learn_by_meta_sgd(start, key):
+    """Meta-train start and rates; return both, for each test viscosity."""
+    steps = BUDGET // 36
+    rates = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.01), start)
+    direction = maml(lambda meta, data: loss_at(meta.start, data), meta_sgd_steps(loss_at, 5))
+    outer = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
+    train = meta_training(direction, outer, tasks_on(TRAIN), steps)
+    return everywhere(train(MetaSgd(start, rates), key)[0])
+
+
+META = {
+    "Reptile": learn_by_reptile,
+    "FOMAML": partial(learn_by_maml, first_order=True),
+    "MAML": learn_by_maml,
+    "ANIL": partial(learn_by_maml, anil=True),
+}
+
+# %% [markdown]
+# ### The test
+#
+# All starts are adapted to the published loss, at its points, and watched. A step that suits a random
+# start can be too long for a good one, so each method gets the better of two rates.
+
+# %%
+WATCHED = np.array([0, 5, 10, 20, 50, 100])
+RATES = jnp.array([0.01, 0.001], jnp.float32)
+RULES = {"SGD": optax.sgd, "Adam": optax.adam}
+
+
+def errors_after(start, nu, exact, rate, rule):
+    """Return the errors at the watched numbers of steps of one adaptation."""
+    optimizer = RULES[rule](rate)
+    if isinstance(start, MetaSgd):  # learned rates; the other rate is a tenth of them
+        scaled = jax.tree.map(lambda leaf: -leaf * rate / RATES[0], start.rates)
+        optimizer = optax.stateless(lambda g, _: jax.tree.map(jnp.multiply, scaled, g))
+        start = start.start
+
+    def step(carry, _):
+        parameters, state = carry
+        gradient = jax.grad(loss_at)(parameters, (nu, POINTS))
+        updates, state = optimizer.update(gradient, state, parameters)
+        parameters = optax.apply_updates(parameters, updates)
+        return (parameters, state), parameters
+
+    _, path = jax.lax.scan(step, (start, optimizer.init(start)), length=WATCHED[-1])
+    later = jax.vmap(error, (0, None))(jax.tree.map(lambda p: p[WATCHED[1:] - 1], path), exact)
+    return jnp.append(error(start, exact), later)
+
+
+# %% [markdown]
+# A case is a method and the optimizers that it is tested with. Each core works through a list of
+# them; of the two rates the one with the smaller median error at the end is kept.
+
+
+# %%
+def study(cases):
+    """Return for (name, optimizer): errors (seeds, tests, watched), rate, seconds of learning."""
+    enable_float64()
+    starts = stack([draw_start(seed) for seed in SEEDS])
+    keys, results, tests = jax.random.split(jax.random.key(0), len(SEEDS)), {}, {}
+    for rule in RULES:
+        test = partial(errors_after, rule=rule)
+        for axes in ((0, 0, 0, None), (0, None, None, None), (None, None, None, 0)):
+            test = jax.vmap(test, axes)  # over viscosities, seeds and rates
+        tests[rule] = jax.jit(test)
+    for name, learn, rules in cases:
+        clock = time.perf_counter()
+        learned = jax.block_until_ready(jax.jit(jax.vmap(learn))(starts, keys))
+        seconds = (time.perf_counter() - clock) / len(SEEDS)
+        for rule in rules:
+            errors = np.array(tests[rule](learned, TEST, EXACT, RATES))
+            best = int(np.nanargmin(np.median(errors[..., -1].mean(axis=2), axis=1)))
+            results[name, rule] = errors[best], float(RATES[best]), seconds
+    return results
+
+
+# %% [markdown]
+# Two of them also run with five times the budget.
+
+# %%
+both = ("SGD", "Adam")
+cases = [(name, learn, both) for name, learn in PLAIN.items()]
+for name, learn in META.items():
+    cases += [(name, partial(learn, rule=make(0.01)), (rule,)) for rule, make in RULES.items()]
+cases.append(("Meta-SGD", learn_by_meta_sgd, ("SGD",)))
+LONGER = 5 * BUDGET
+cases.append(("mean, 5 budgets", partial(learn_mean, budget=LONGER), both))
+reptile_adam = partial(learn_by_reptile, rule=optax.adam(0.01), budget=LONGER)
+cases.append(("Reptile, 5 budgets", reptile_adam, ("Adam",)))
+halves = side_by_side(study, [cases[::2], cases[1::2]], "methods")
+results = halves[0] | halves[1]
+
+# %% [markdown]
+# And the yardstick: random starts with ten times the steps.
+
+
+# %%
+def longer(rule):
+    """Return the errors of random starts after 1,000 steps at the published rate, per seed."""
+    enable_float64()
+    starts = stack([draw_start(seed) for seed in SEEDS])
+    adapt = gradient_steps(loss, RULES[rule](0.01), 1000)
+    one = jax.vmap(lambda start, nu, exact: error(adapt(start, nu), exact), (None, 0, 0))
+    return np.array(jax.jit(jax.vmap(lambda start: one(start, TEST, EXACT)))(starts))
+
+
+thousand = dict(zip(RULES, side_by_side(longer, list(RULES), "1,000 steps"), strict=True))
