@@ -95,7 +95,7 @@ def adapt(
 
 def solve_branch(
     system_of: Callable[[float], LeastSquares],
-    members: Sequence[float],
+    members: Sequence[float] | FloatArray,
     start: FloatArray,
     *,
     first_steps: int = 100,
