@@ -38,10 +38,6 @@ from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.results import record
 from opifex_tutorials.tables import Table
-from opifex_tutorials.training.levenberg_marquardt import (
-    LevenbergMarquardtState,
-    levenberg_marquardt_step,
-)
 from opifex_tutorials.training.transfer import DonorLibrary, adapt, solve_branch
 from opifex_tutorials.verification import relative_l2
 
@@ -261,6 +257,8 @@ for name, bound in {
     record(f"meta_optimization.lm_{name}_worst", worst[name], at_most=bound, unit="relative L2")
 record("meta_optimization.lm_random_worst", worst["random"], at_least=1e-3, unit="relative L2")
 record("meta_optimization.lm_joint_worst", worst["joint"], at_least=3e-5, unit="relative L2")
+ratio = worst["joint"] / worst["single"]
+record("meta_optimization.lm_joint_over_single", ratio, at_least=1.5, unit="ratio of errors")
 zero = errors["conditioned"][:, :, 0].max()
 record("meta_optimization.lm_conditioned_zero", zero, at_most=5e-3, unit="relative L2")
 record("meta_optimization.lm_offline_seconds", max(o for _, o, *_ in results), unit="s")
