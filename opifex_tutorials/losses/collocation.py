@@ -75,7 +75,7 @@ class CollocationProblem:
     def __init__(self, build: Build, points: int, widths: Sequence[int]) -> None:
         self.build, self.points, self.widths = build, points, tuple(widths)
         self._graph, state = nnx.split(MLP(self.widths, rngs=nnx.Rngs(0)))
-        self._unravel = ravel_pytree(state)[1]
+        self.weights = ravel_pytree(state)[1]  # flat parameters -> those of the network
         self.evaluate = jax.jit(jax.vmap(self.field, in_axes=(None, None, 0)))
         self.residuals = jax.jit(self._residuals)
         self.linearize = jax.jit(self._linearize)
@@ -105,7 +105,7 @@ class CollocationProblem:
         return jnp.sum(self._residuals(problem, parameters, points) ** 2)
 
     def _trial(self, problem: Any, parameters: jax.Array) -> Field:
-        network: Network = nnx.merge(self._graph, self._unravel(parameters))
+        network: Network = nnx.merge(self._graph, self.weights(parameters))
         return self.build(problem, self.points).trial(network)
 
     def _terms(self, problem: Any) -> list[Callable[[jax.Array, jax.Array], jax.Array]]:
