@@ -41,8 +41,8 @@ TRUE = exact(T, INTERVAL[0])[0]
 TRACES = [
     NetworkTrace((8,), horizon=1.0, final=TRUE[-1], seed=0),
     SplineTrace(25, horizon=1.0, final=TRUE[-1]),
-    NetworkTrace((5, 4), horizon=1.0, seed=1),
-    SplineTrace(9, horizon=1.0),
+    NetworkTrace((5, 4), horizon=2.0, final=0.0, seed=1),
+    SplineTrace(9, horizon=2.0, final=0.0),
 ]
 
 
@@ -71,9 +71,9 @@ def test_the_sensitivity_is_the_derivative_of_the_density(quantity):
     assert np.abs(difference).max() > 0.1
 
 
-@pytest.mark.parametrize("trace", TRACES)
-def test_derivatives_of_traces(trace):
-    rng, t, e = np.random.default_rng(0), np.linspace(0.013, 0.987, 20), 1e-4
+@pytest.mark.parametrize(("trace", "horizon"), [*zip(TRACES, (1.0, 1.0, 2.0, 2.0), strict=True)])
+def test_derivatives_of_traces(trace, horizon):
+    rng, t, e = np.random.default_rng(0), horizon * np.linspace(0.013, 0.987, 20), 1e-4
     theta = 0.5 * rng.normal(size=trace.start.shape)
     found, direction = trace.linearize(theta, t), rng.normal(size=theta.shape)
     value, bend = trace(theta, t)
@@ -84,8 +84,7 @@ def test_derivatives_of_traces(trace):
     ahead, behind = (np.array(trace(theta + s * e * direction, t)) for s in (1, -1))
     slope = np.array([found.value_jacobian @ direction, found.bend_jacobian @ direction])
     np.testing.assert_allclose(slope, (ahead - behind) / (2 * e), rtol=1e-5, atol=1e-5)
-    if trace.final is not None:
-        np.testing.assert_allclose(trace(theta, np.ones(1))[0], TRUE[-1], rtol=1e-14)
+    np.testing.assert_allclose(trace(theta, np.array([horizon]))[0], trace.final, rtol=1e-14)
 
 
 def test_the_network_trace_is_the_network():
@@ -99,8 +98,8 @@ def test_the_network_trace_is_the_network():
         layer.bias.data = theta[at : at + n_out]
         at += n_out
         network.extend([layer, torch.nn.Tanh()])
-    t = torch.linspace(0, 1, 7, dtype=torch.float64)[:, None]
-    expected = network[:-1](4 * t - 2).detach().numpy()[:, 0]
+    t = torch.linspace(0, 2, 7, dtype=torch.float64)[:, None]
+    expected = ((2 - t) * network[:-1](2 * t - 2)).detach().numpy()[:, 0]
     np.testing.assert_allclose(trace(trace.start, t[:, 0].numpy())[0], expected, rtol=1e-13)
 
 
@@ -139,12 +138,12 @@ def test_a_boundary_that_no_smooth_continuation_would_guess():
 
 def test_the_fit_is_the_minimum_that_scipy_finds():
     trace, (t, x, y) = SplineTrace(6, horizon=1.0, final=TRUE[-1]), observations(30, 0.02)
-    found = learn(trace, (t, x, y), 0.02, cells=16, weights=6).path[-1]
+    found = learn(trace, (t, x, y), 0.02, cells=24, weights=4).path[-1]
     times = (np.arange(400) + 0.5) / 400
 
     def residuals(theta):
         densities = []
-        for n in (16, 8):
+        for n in (24, 12):
             walls = LearnedBoundary(trace, theta, known, 0.1)
             options = {"cells": n, "steps": n, "boundary": walls, "interval": INTERVAL}
             densities.append(solve_mfg_grid(GAME, **options).density(t, x))
@@ -154,7 +153,7 @@ def test_the_fit_is_the_minimum_that_scipy_finds():
 
     expected = least_squares(residuals, np.zeros(6), diff_step=1e-4, xtol=1e-6).x
     slopes = [trace(theta, T)[0] for theta in (found["parameters"], expected)]
-    assert relative_l2(*slopes) < 0.02
+    assert relative_l2(*slopes) < 0.015
 
 
 def test_a_constant_in_the_value_leaves_no_trace_in_the_density():
@@ -172,10 +171,10 @@ def test_a_constant_in_the_value_leaves_no_trace_in_the_density():
 
 def test_more_observations_help_and_understated_noise_is_fitted():
     spline = TRACES[1]
-    few, many = (learn(spline, observations(n, 0.01), 0.01, cells=16) for n in (16, 512))
+    few, many = (learn(spline, observations(n, 0.01), 0.01, cells=16) for n in (16, 256))
     errors = [relative_l2(learned.slope(T), TRUE) for learned in (few, many)]
-    assert errors[1] < 0.5 * errors[0]
-    believed = learn(spline, observations(512, 0.01), 1e-4, cells=16)
+    assert errors[1] < errors[0]
+    believed = learn(spline, observations(256, 0.01), 1e-4, cells=16)
     assert relative_l2(believed.slope(T), TRUE) > 3 * errors[1]
 
 
@@ -194,9 +193,9 @@ def test_a_wrong_sensitivity_is_noticed(monkeypatch):
         ({"noise": 0.0}, "noise=0.0"),
         ({"cells": 33}, "cells=33"),
         ({"weights": 0}, "weights=0"),
-        ({"t": [1.5]}, "t=1.5"),
-        ({"x": [0.5]}, "x=0.5"),
-        ({"density": [np.nan]}, "density=nan"),
+        ({"t": [1.5]}, "t=.*1.5"),
+        ({"x": [0.5]}, "x=.*0.5"),
+        ({"density": [np.nan]}, "density=.*nan"),
         ({"density": [1.0, 1.0], "t": [0.1, 0.2, 0.3]}, "shapes"),
     ],
 )
@@ -208,11 +207,11 @@ def test_bad_arguments(change, message):
 
 def test_other_bad_arguments():
     with pytest.raises(ValueError, match="size=3"):
-        SplineTrace(3, horizon=1.0)
+        SplineTrace(3, horizon=1.0, final=0.0)
     with pytest.raises(ValueError, match="final=nan"):
         NetworkTrace((8,), horizon=1.0, final=np.nan, seed=0)
     with pytest.raises(ValueError, match="width"):
-        NetworkTrace((0,), horizon=1.0, seed=0)
+        NetworkTrace((0,), horizon=1.0, final=0.0, seed=0)
     periodic = solve_mfg_grid(GAME, cells=8, steps=8)
     with pytest.raises(ValueError, match="boundary=None"):
         wall_sensitivity(periodic)

@@ -43,7 +43,8 @@ from opifex_tutorials.validation import (
 )
 
 Observe = Callable[[FloatArray], FloatArray]  # values on the grid -> at the observations
-FITTING_STEPS = 30  # per weight; from the last fit, most of them change nothing
+FITTING_STEPS = 30  # of Levenberg-Marquardt for each weight, from the fit before
+BENDS = 100  # times for the integral of the squared bend; it must see every parameter
 
 
 def wall_sensitivity(
@@ -79,7 +80,7 @@ def wall_sensitivity(
     right = np.zeros((2, s.N, s.J, s.N))
     steps = np.arange(s.N)
     if quantity == "slope":
-        slopes = np.broadcast_to(np.asarray(s.boundary(times, s.low)[0]), times.shape)
+        slopes = np.asarray(s.boundary(times, s.low)[0], dtype=float)
         right[0, steps, 0, steps] = -s.h * s.rates(-s.h * slopes)
     else:
         right[1, steps, 0, steps] = 1 / s.h
@@ -130,8 +131,8 @@ class _Fit:
     """Fit a trace to the linearized grid: a problem for Levenberg-Marquardt."""
 
     trace: Trace
-    times: FloatArray
-    offset: FloatArray  # residuals = offset + response @ slopes
+    times: FloatArray  # those of the slopes, then those at which the bend counts
+    offset: FloatArray  # misfits = offset + response @ slopes
     response: FloatArray
     weight: float
 
@@ -140,7 +141,9 @@ class _Fit:
 
     def linearize(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         value, bend, slopes, bends = self.trace.linearize(parameters, self.times)
-        return self._stack(value, bend, self.offset), self._stack(slopes, bends, 0.0)
+        return self._stack(value, bend, self.offset), self._stack(
+            slopes, bends, 0 * self.offset[:, None]
+        )
 
     def curvature(self, parameters: FloatArray, direction: FloatArray) -> FloatArray:
         h = 3e-3 / (float(np.linalg.norm(direction)) or 1.0)
@@ -149,13 +152,13 @@ class _Fit:
 
     def freedom(self, parameters: FloatArray) -> float:
         """Return the trace of the matrix that maps the observations to the fit."""
-        jacobian, n = self.linearize(parameters)[1], len(self.offset)
-        left, sizes, _ = np.linalg.svd(jacobian, full_matrices=False)
-        return float(np.sum(left[:n, sizes > 1e-9 * sizes[0]] ** 2))
+        left, sizes, _ = np.linalg.svd(self.linearize(parameters)[1], full_matrices=False)
+        return float(np.sum(left[: len(self.offset), sizes > 1e-9 * sizes[0]] ** 2))
 
-    def _stack(self, value: FloatArray, bend: FloatArray, offset: ArrayLike) -> FloatArray:
-        smooth = np.sqrt(self.weight / len(self.times)) * bend
-        return np.concatenate([offset + self.response @ value, smooth])
+    def _stack(self, value: FloatArray, bend: FloatArray, offset: FloatArray) -> FloatArray:
+        steps = self.response.shape[1]
+        smooth = np.sqrt(self.weight / BENDS) * bend[steps:]
+        return np.concatenate([offset + self.response @ value[:steps], smooth])
 
 
 def learn_boundary(
@@ -195,7 +198,7 @@ def learn_boundary(
     require_multiple("cells", cells, 2)
     require_between("noise", noise, 1e-9, 1e3)
     require_integer("weights", weights, 1, 40)
-    bounds = {"t": (0.0, game.horizon), "x": interval, "density": (0.0, np.inf)}
+    bounds = {"t": (0.0, game.horizon), "x": interval, "density": (-1e6, 1e6)}
     times, places, observed = (a.ravel() for a in require_coordinates(bounds, t, x, density))
     unit, low = noise * np.sqrt(len(observed)), interval[0]
 
@@ -214,22 +217,25 @@ def learn_boundary(
         return solution, observe, np.exp(observe(np.log(solution.densities)))
 
     state, path = LevenbergMarquardtState(trace.start), []
-    freedom = np.nan
+    bends = game.horizon * (np.arange(BENDS) + 0.5) / BENDS
+    fit: Any = None
     for k in range(weights + 1):
         solution, observe, m = predict(cells)
         misfits = (m + (m - predict(cells // 2)[2]) / 3 - observed) / unit
-        if k > 0:
-            entry = {"weight": fit.weight, "misfit": misfits @ misfits, "freedom": freedom}
-            entry["risk"] = entry["misfit"] + 2 * freedom / len(observed)
+        if fit is not None:
+            misfit, freedom = misfits @ misfits, fit.freedom(state.parameters)
+            entry = {"weight": fit.weight, "misfit": misfit, "freedom": freedom}
+            entry["risk"] = misfit + 2 * freedom / len(observed)
             path.append(entry | {"parameters": state.parameters})
         if k == weights:
             break
         steps, answer = wall_sensitivity(solution)
         response = observe(answer / solution.densities[..., None]) * m[:, None] / unit
         offset = misfits - response @ trace(state.parameters, steps)[0]
-        fit = _Fit(trace, steps, offset, response, 10 * 0.25**k)
+        fit = _Fit(trace, np.append(steps, bends), offset, response, 10 * 0.25**k)
         for _ in range(FITTING_STEPS):
-            state = levenberg_marquardt_step(fit, state)
-        freedom = fit.freedom(state.parameters)
+            before, state = state, levenberg_marquardt_step(fit, state)
+            if abs(before.loss - state.loss) <= 1e-9 * state.loss:
+                break
     best = min(path, key=lambda entry: entry["risk"])
     return learned(best["parameters"], path)
