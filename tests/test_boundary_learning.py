@@ -153,7 +153,8 @@ def test_the_fit_is_the_minimum_that_scipy_finds():
 
     expected = least_squares(residuals, np.zeros(6), diff_step=1e-4, xtol=1e-6).x
     slopes = [trace(theta, T)[0] for theta in (found["parameters"], expected)]
-    assert relative_l2(*slopes) < 0.015
+    # The derivative is that of the finer grid alone, the prediction is extrapolated.
+    assert relative_l2(*slopes) < 0.03
 
 
 def test_a_constant_in_the_value_leaves_no_trace_in_the_density():
