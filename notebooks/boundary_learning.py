@@ -324,6 +324,9 @@ for kind, runs in zip(KINDS, (exact[:5], exact[5:]), strict=True):
     found = [error for error, _ in runs]
     worst = record(f"boundary_learning.exact_{kind}", max(found), at_most=1e-3, unit="relative L2")
     print(f"{kind}: median {np.median(found):.1e}, worst {worst:.1e}")
+of_network, of_spline = np.reshape([error for error, _ in exact], (2, 5))
+ratio = np.median(of_spline) / np.median(of_network)
+record("boundary_learning.exact_spline_to_network", ratio, at_least=1.0, unit="ratio of medians")
 
 # %% [markdown]
 # The learned boundary is a function of time and place, and `solve_mfg_grid` takes any such function. So
@@ -345,17 +348,19 @@ def grid_errors(boundary):
 own = grid_errors(gates)
 driven = np.array([grid_errors(learned) for _, learned in exact[:5]])
 for name, column, error in zip(("value", "density"), driven.T, own, strict=False):
-    record(f"boundary_learning.{name}_ratio", column.max() / error, at_most=2.0, unit="ratio")
+    record(f"boundary_learning.{name}_ratio", column.max() / error, at_most=1.5, unit="ratio")
     print(f"{name}: exact gates {error:.1e}, learned gate {column.max():.1e} at worst")
-record("boundary_learning.exact_gates_exploitability", own[2], at_most=1e-8, unit="cost")
-gain = record("boundary_learning.gain_exact", driven[:, 2].max(), at_most=1e-8, unit="cost")
+record("boundary_learning.exact_gates_gain", own[2], at_most=1e-12, unit="cost")
+gain = record("boundary_learning.gain_exact", driven[:, 2].max(), at_most=1e-10, unit="cost")
 print(f"exploitability: exact gates {own[2]:.1e}, learned gate {gain:.1e} at worst")
 
 # %% [markdown]
 # The slope is right to {glue:text}`boundary_learning.exact_network:.1e` in the worst of five seeds, and the
-# grid solver does not notice the difference: errors of $u$ and $m$ are
+# grid solver hardly notices the difference: errors of $u$ and $m$ are
 # {glue:text}`boundary_learning.value_ratio:.2f` and {glue:text}`boundary_learning.density_ratio:.2f` times those with
-# the exact gates. The spline reaches {glue:text}`boundary_learning.exact_spline:.1e`.
+# the exact gates. The spline reaches {glue:text}`boundary_learning.exact_spline:.1e`; its median error
+# is {glue:text}`boundary_learning.exact_spline_to_network:.1f` times that of the network, which is the smoother
+# of the two. This is the one comparison here that the network wins.
 #
 # ## Noise
 #
@@ -429,7 +434,8 @@ for i, (word, limits) in enumerate(bounds.items()):
 # announced. Yet the game forgives it. With the learned gate an agent could gain at most
 # {glue:text}`boundary_learning.gain_one_percent:.0e` with noise of one percent,
 # {glue:text}`boundary_learning.gain_five_percent:.0e` with five (largest of the medians), because
-# exploitability is quadratic in the error of the control, and that error stays near the gate.
+# exploitability is quadratic in the error of the control. With exact reports it was
+# {glue:text}`boundary_learning.gain_exact:.0e`.
 #
 # ## A PINN for the whole room: hard or soft
 #
@@ -553,6 +559,10 @@ for name, errors in zip(("hard", "soft", "blind"), trained.values(), strict=True
     print(f"{name}: median {final:.1e}, worst {errors[:, -1].max():.1e}")
 early = np.median(trained["soft"][:, 1]) / np.median(trained["hard"][:, 1])
 record("boundary_learning.soft_to_hard_early", early, at_least=1.2, unit="ratio of medians")
+hard, _, blind = (np.median(errors[:, -1]) for errors in trained.values())
+record("boundary_learning.blind_to_hard", blind / hard, at_least=10, unit="ratio of medians")
+least_noisy = np.median(network, -1).min() / blind
+record("boundary_learning.noisy_to_blind", least_noisy, at_least=1.2, unit="ratio of medians")
 
 # %% [markdown]
 # After a quarter of the budget the soft version is {glue:text}`boundary_learning.soft_to_hard_early:.1f` times as
@@ -562,7 +572,8 @@ record("boundary_learning.soft_to_hard_early", early, at_least=1.2, unit="ratio 
 # ### The right answer for the wrong reason
 #
 # Now the control. Without a single report the PINN finds the slope to
-# {glue:text}`boundary_learning.pinn_blind:.0e`, better than either method above with noisy ones. Yet the problem that
+# {glue:text}`boundary_learning.pinn_blind:.0e`, better than either method above with noisy ones (the best of their
+# medians is {glue:text}`boundary_learning.noisy_to_blind:.1f` times as large). Yet the problem that
 # it was given *has no unique solution*: for every slope at the gate there is an equilibrium, which the grid
 # solver would compute. Why this one?
 #
