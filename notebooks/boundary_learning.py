@@ -276,15 +276,11 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
 path, best = example.path, np.argmin([entry["risk"] for entry in example.path])
 alphas = [entry["weight"] for entry in path]
 wrong = [relative_l2(example.trace(e["parameters"], times)[0], slope) for e in path]
-curves = {"misfit": [e["misfit"] for e in path], "risk": [e["risk"] for e in path]}
-for (label, curve), marker in zip(
-    (curves | {"true error of s": wrong}).items(), MARKERS, strict=False
-):
+curves = {name: [entry[name] for entry in path] for name in ("misfit", "risk")}
+for (label, curve), marker in zip((curves | {"error of s": wrong}).items(), "os^", strict=True):
     left.plot(alphas, curve, marker=marker, ms=4, label=label)
 left.plot(alphas[best], curves["risk"][best], "o", ms=12, mfc="none", mec=COLORS[4])
-left.set(
-    xlabel=r"weight $\alpha$ of the prior", ylabel="value (relative)", xscale="log", yscale="log"
-)
+left.set(xlabel=r"weight $\alpha$", ylabel="value (relative)", xscale="log", yscale="log")
 left.invert_xaxis()
 left.legend()
 right.plot(times, slope, label="truth")
@@ -543,9 +539,12 @@ axes.set(
 axes.legend()
 show(
     figure,
-    alt="Three falling bands over the steps. Hard conditions lie below soft ones early; both become "
-    "small. The band without reports falls more slowly and ends higher, but falls as well.",
+    alt="Three falling bands over the steps. Hard conditions lie below soft ones early; both "
+    "become small. The band without reports falls more slowly and ends higher, but falls as well.",
 )
+
+# %% [markdown]
+# The last recorded step, and the lead of the hard version after a quarter of the budget:
 
 # %%
 for name, errors in zip(("hard", "soft", "blind"), trained.values(), strict=True):
@@ -626,6 +625,7 @@ close_chapter("boundary_learning")
 
 # %% tags=["hide-input"]
 def pulsed(t):
+    """Return the slope with the pulse."""
     return gates(t, ROOM[0])[0] + 0.3 * np.exp(-(((t - 0.4) / 0.08) ** 2))
 
 

@@ -50,14 +50,9 @@ BENDS = 100  # times for the integral of the squared bend; it must see every par
 def wall_sensitivity(
     solution: MeanFieldGameGridSolution, quantity: str = "slope"
 ) -> tuple[FloatArray, FloatArray]:
-    r"""Return how the density answers to what happens at the lower wall.
+    """Return how the density answers to what happens at the lower wall, on each step.
 
-    One sparse factorization of both linearized equations, for the notation of ``mfg_scheme``
-
-    .. math:: B\,\delta u - F'(m)\,\delta m = -\delta\mathrm{hjb}, \qquad
-        E\,\delta u + B^T \delta m = \delta\mathrm{source},
-
-    serves the answers to a change on each step.
+    One sparse factorization of both linearized equations (see ``_newton``) serves all answers.
 
     Args:
         solution: of a game with a boundary.
@@ -131,24 +126,19 @@ class _Fit:
     """Fit a trace to the linearized grid: a problem for Levenberg-Marquardt."""
 
     trace: Trace
-    times: FloatArray  # those of the slopes, then those at which the bend counts
+    times: FloatArray  # of the steps, where the slope counts; then those where the bend counts
     offset: FloatArray  # misfits = offset + response @ slopes
     response: FloatArray
     weight: float
 
     def residuals(self, parameters: FloatArray) -> FloatArray:
-        return self._stack(*self.trace(parameters, self.times), self.offset)
+        value, bend = self.trace(parameters, self.times)
+        return self._stack(value, bend, self.offset)
 
     def linearize(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         value, bend, slopes, bends = self.trace.linearize(parameters, self.times)
-        return self._stack(value, bend, self.offset), self._stack(
-            slopes, bends, 0 * self.offset[:, None]
-        )
-
-    def curvature(self, parameters: FloatArray, direction: FloatArray) -> FloatArray:
-        h = 3e-3 / (float(np.linalg.norm(direction)) or 1.0)
-        ahead, here, behind = (self.residuals(parameters + s * direction) for s in (h, 0.0, -h))
-        return (ahead - 2 * here + behind) / h**2
+        nothing = np.zeros((len(self.offset), 1))
+        return self._stack(value, bend, self.offset), self._stack(slopes, bends, nothing)
 
     def freedom(self, parameters: FloatArray) -> float:
         """Return the trace of the matrix that maps the observations to the fit."""
@@ -182,14 +172,12 @@ def learn_boundary(
         t: times of the observations, shape (n,).
         x: their positions, inside of the interval, shape (n,).
         density: what was observed there, shape (n,).
-        noise: standard deviation of the error of an observation; for exact ones the error of the
-            grid, some 1e-5.
+        noise: standard deviation of the error of an observation; for exact ones that of the grid.
         boundary: as ``solve_mfg_grid`` takes it; its slope at the lower wall is not used.
         interval: (low, high), the part of the domain that is observed.
         cells: even, of the grid, with as many steps. The prediction is extrapolated from this grid
-            and one of half as many cells; with 32 its error is near 3e-5 of the density.
-        weights: how many, from 10 downward, each a quarter of the one before. The data decide
-            which is kept; each costs two solves.
+            and one of half as many cells.
+        weights: how many to try, from 10 downward, each a quarter of the one before.
 
     Raises:
         ValueError: for a bad argument.
@@ -200,13 +188,10 @@ def learn_boundary(
     require_integer("weights", weights, 1, 40)
     bounds = {"t": (0.0, game.horizon), "x": interval, "density": (-1e6, 1e6)}
     times, places, observed = (a.ravel() for a in require_coordinates(bounds, t, x, density))
-    unit, low = noise * np.sqrt(len(observed)), interval[0]
-
-    def learned(parameters: FloatArray, path: list[dict[str, Any]]) -> LearnedBoundary:
-        return LearnedBoundary(trace, parameters, boundary, low, path)
+    unit = noise * np.sqrt(len(observed))
 
     def predict(n: int) -> tuple[MeanFieldGameGridSolution, Observe, FloatArray]:
-        walls = learned(state.parameters, [])
+        walls = LearnedBoundary(trace, state.parameters, boundary, interval[0])
         solution = solve_mfg_grid(game, cells=n, steps=n, boundary=walls, interval=interval)
         in_time = make_interp_spline(solution.scheme.t, np.eye(n + 1))(times)
         in_space = make_interp_spline(solution.scheme.x, np.eye(n))(places)
@@ -234,8 +219,8 @@ def learn_boundary(
         offset = misfits - response @ trace(state.parameters, steps)[0]
         fit = _Fit(trace, np.append(steps, bends), offset, response, 10 * 0.25**k)
         for _ in range(FITTING_STEPS):
-            before, state = state, levenberg_marquardt_step(fit, state)
+            before, state = state, levenberg_marquardt_step(fit, state, geodesic=False)
             if abs(before.loss - state.loss) <= 1e-9 * state.loss:
                 break
     best = min(path, key=lambda entry: entry["risk"])
-    return learned(best["parameters"], path)
+    return LearnedBoundary(trace, best["parameters"], boundary, interval[0], path)
