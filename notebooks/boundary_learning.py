@@ -106,6 +106,7 @@ def observe(count, level, seed):
 
 # %% mystnb={"figure": {"name": "fig-room", "caption": "Left: the density in the room, and 64 sensors (dots: each reports once, at its time). Right: the unknown slope at the left gate. It is nearly zero until late, and so are its effects."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+figure.get_layout_engine().set(wspace=0.1)
 t, x = np.meshgrid(np.linspace(0, 1, 101), np.linspace(*ROOM, 61), indexing="ij")
 shades = left.contourf(t, x, game.density(t, x), levels=12)
 figure.colorbar(shades, ax=left, label="density m (agents / length)")
@@ -198,9 +199,9 @@ axes.set(xlabel="direction", ylabel="signal-to-noise ratio", yscale="log")
 axes.legend(loc="center right")
 show(
     figure,
-    alt="Ratios against the number of the direction, on a logarithmic axis. All three curves start "
-    "above one and fall below it; the more sensors, the later. The constant lies many orders of "
-    "magnitude below everything else.",
+    alt="Ratios against the number of the direction, on a logarithmic axis. The more sensors, the "
+    "higher the curve; those of 16 and 64 sensors begin above one and end far below. The constant "
+    "lies many orders of magnitude below everything else.",
 )
 
 # %% [markdown]
