@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "learn_boundary": "boundary_inverse",
     "solve_burgers_grid": "burgers_grid",
     "solve_burgers_pinn": "burgers_pinn",
     "solve_linear_pinn": "linear_pinn",
