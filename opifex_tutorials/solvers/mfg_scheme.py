@@ -50,6 +50,7 @@ class MeanFieldGameScheme:
             & Gummel (1969) and the implicit midpoint rule (θ = 1/2, see ``limit``).
         boundary: see ``solve_mfg_grid``.
         interval: see ``solve_mfg_grid``.
+        around: see ``solve_mfg_grid``.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class MeanFieldGameScheme:
         order: int,
         boundary: Boundary | None = None,
         interval: tuple[float, float] | None = None,
+        around: Any = None,
     ) -> None:
         require_integer("dimension", game.dimension, 1, 1)
         self.J = require_integer("cells", cells, 8, 2000)
@@ -91,6 +93,10 @@ class MeanFieldGameScheme:
         self._time_difference = (sparse.identity(self.N * self.J) - self._later) / self.dt
         self._terminal = np.zeros((self.N, self.J))
         self._terminal[-1] = game.terminal_cost(self.x)
+        self.around = around
+        if around is not None:
+            places = self.t[:, None], self.x
+            self.sampled = around.value(*places), around.density(*places)
         self.set_theta(1.0 if order == 1 else 0.5)
 
     def _closed_form(self, t: FloatArray, x: float) -> tuple[ArrayLike, ArrayLike]:
@@ -107,9 +113,39 @@ class MeanFieldGameScheme:
         if self.boundary is not None:
             for cell, x, outward in ((0, self.low, -1), (-1, self.high, 1)):
                 # ū and the flux belong to the time t_n + (1 - θ)Δt.
-                slope, flux = self.boundary(self.t[1:] - theta[:, cell] * self.dt, x)
+                t = self.t[1:] - theta[:, cell] * self.dt
+                slope, flux = self.boundary(t, x)
                 self._wall[:, cell] = self.hamiltonian(outward * self.h * np.asarray(slope))
                 self._inflow[:, cell] = -outward * np.asarray(flux) / self.h
+        if self.around is not None:
+            self._remove_defect()
+
+    def average(self, fields: FloatArray) -> FloatArray:
+        """Return the m̄ of densities at all times, shape (steps + 1, cells), flattened."""
+        return (self.theta * fields[1:] + (1 - self.theta) * fields[:-1]).ravel()
+
+    def _remove_defect(self) -> None:
+        r"""Add sources such that the discrete equations see the defects of ``around`` only.
+
+        With the discrete equations :math:`F_h`, and the exact residual R of the approximation, the
+        solution U then satisfies :math:`F_h(U) = F_h(u_\theta) - R(u_\theta)`.
+        """
+        around, (u, m) = self.around, self.sampled
+        shape = (self.N, self.J)
+        now, mean = u[:-1].ravel(), self.average(m)
+        hjb, fokker_planck = around.residuals(self.t[1:, None] - self.theta * self.dt, self.x)
+        known = self._wall.copy()
+        if self.boundary is not None:  # the approximation has slopes of its own at the walls
+            for cell, x, outward in ((0, self.low, -1), (-1, self.high, 1)):
+                slope = -around.control(self.t[1:] - self.theta[:, cell] * self.dt, x)
+                slope = outward * self.h / self.game.kinetic * slope
+                self._wall[:, cell] = self.hamiltonian(slope)
+        defect = self.hjb(now, mean).reshape(shape) - hjb
+        self._wall = known - defect
+        hops = self._difference.T @ (self.rates(self.jumps(now)) * (self.here @ mean))
+        source = (np.diff(m, axis=0) / self.dt - fokker_planck).ravel() - hops
+        source = source.reshape(shape)
+        self._inflow += source - source.mean(axis=1, keepdims=True)  # nobody enters or leaves
 
     def limit(self, densities: FloatArray, keep: float = 0.6) -> None:
         """Set θ to 1/2, but more where Euler's step empties a cell too fast.
