@@ -144,7 +144,7 @@ def solve_mfg_grid(
     def iterate(u: FloatArray, m: FloatArray, method: str) -> tuple[FloatArray, FloatArray]:
         square = np.inf
         while len(history.steps) < iterations and not np.isnan(square):
-            new_u, new_m = (_newton if method == "newton" else _picard)(scheme, u, m)
+            new_u, new_m = (newton if method == "newton" else picard)(scheme, u, m)
             square = float(np.mean((new_u - u) ** 2) + np.mean((new_m - m) ** 2))
             history.steps.append(len(history.steps) + 1)
             history.losses.append(square)
@@ -162,7 +162,7 @@ def solve_mfg_grid(
                 u, m = values[:-1].ravel(), scheme.average(euler)
             else:
                 scheme.set_theta(1.0)
-                u, m = _picard(scheme, None, np.tile(scheme.initial_density, steps))
+                u, m = picard(scheme, None, np.tile(scheme.initial_density, steps))
             if order == 2 and around is None:
                 # Implicit Euler is the start, and tells where the midpoint rule must be limited.
                 u, m = iterate(u, m, "newton")
@@ -184,7 +184,7 @@ def solve_mfg_grid(
         ) from error
 
 
-def _picard(
+def picard(
     scheme: MeanFieldGameScheme, u: FloatArray | None, m: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return the best response to the population, and the population that follows it."""
@@ -192,7 +192,7 @@ def _picard(
     return u, scheme.transport(scheme.rates(scheme.jumps(u)))
 
 
-def _newton(
+def newton(
     scheme: MeanFieldGameScheme, u: FloatArray, m: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     r"""Return u after a step of Newton's method, and the population that follows it.

@@ -145,7 +145,7 @@ def solve_mfg_hybrid(
     """
     require_choice("route", route, ROUTES)
     require_integer("imitation_steps", imitation_steps, 1, 10_000)
-    if network is not None and (route != "correct" or network.game != game):
+    if network is not None and (route != "correct" or getattr(network, "game", None) != game):
         raise ValueError("network: allowed is a solution of this game, with route='correct'")
     clock, stages = Stopwatch(), list[Stage]()
 

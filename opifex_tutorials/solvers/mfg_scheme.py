@@ -95,6 +95,11 @@ class MeanFieldGameScheme:
         self._terminal[-1] = game.terminal_cost(self.x)
         self.around = around
         if around is not None:
+            if self.boundary is not None:
+                raise ValueError(
+                    f"around with boundary={game.boundary!r}: allowed are the whole ring, or walls "
+                    "that mirror; in the tail of a crowd a correction need not be positive"
+                )
             places = self.t[:, None], self.x
             self.sampled = around.value(*places), around.density(*places)
         self.set_theta(1.0 if order == 1 else 0.5)
@@ -134,14 +139,7 @@ class MeanFieldGameScheme:
         shape = (self.N, self.J)
         now, mean = u[:-1].ravel(), self.average(m)
         hjb, fokker_planck = around.residuals(self.t[1:, None] - self.theta * self.dt, self.x)
-        known = self._wall.copy()
-        if self.boundary is not None:  # the approximation has slopes of its own at the walls
-            for cell, x, outward in ((0, self.low, -1), (-1, self.high, 1)):
-                slope = -around.control(self.t[1:] - self.theta[:, cell] * self.dt, x)
-                slope = outward * self.h / self.game.kinetic * slope
-                self._wall[:, cell] = self.hamiltonian(slope)
-        defect = self.hjb(now, mean).reshape(shape) - hjb
-        self._wall = known - defect
+        self._wall = hjb - self.hjb(now, mean).reshape(shape)
         hops = self._difference.T @ (self.rates(self.jumps(now)) * (self.here @ mean))
         source = (np.diff(m, axis=0) / self.dt - fokker_planck).ravel() - hops
         source = source.reshape(shape)
