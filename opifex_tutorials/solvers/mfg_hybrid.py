@@ -32,8 +32,8 @@ from opifex_tutorials.validation import FloatArray, require_choice, require_inte
 
 ROUTES = ("distill", "correct", "both")
 # Of Levenberg-Marquardt, where a network starts to imitate, and where one that imitates starts to
-# be trained. On the periodic game, five seeds, the default took 8 to 12 steps from there to 1e-3
-# in u, against 23 to 28 from random weights; with the default damping it took about 20.
+# be trained. On the periodic game, five seeds, it then took 8 to 12 steps to 1e-3 in u, against 23
+# to 28 from random weights; with the default damping, three seeds, about 20.
 IMITATION_DAMPING, TRAINING_DAMPING = 0.1, 1e-3
 MASSES = (129, 128)  # times and places for the mass of a network; smooth, and periodic or even
 
