@@ -122,6 +122,7 @@ from opifex_tutorials.training.loop import levenberg_marquardt
 
 
 def residual(u):
+    """Return R from the jet of u."""
     return u[1] + u[0] * u[2] - problem.viscosity * u[3]
 
 
@@ -450,20 +451,21 @@ raced = np.median(np.reshape(raced, (5, 3, 3)), axis=0)
 for route, (steps, seconds, error) in zip(RACERS, raced, strict=True):
     print(f"{route:8s} {steps:3.0f} steps, {seconds:.2f} s, error {error:.1e} (medians)")
 steps, seconds = raced[:, 0], raced[:, 1]
+record("hybrid_solver.race_random_steps", steps[0], at_most=40, unit="steps")
 record("hybrid_solver.race_steps", steps[1] / steps[0], at_most=0.6, unit="ratio of steps")
 record("hybrid_solver.race_both_error", raced[2, 2], at_most=1.5e-3, unit="relative L2")
 record("hybrid_solver.race_seconds", seconds[1] / seconds[0], unit="s/s")
 record("hybrid_solver.race_both_seconds", seconds[2] / seconds[0], unit="s/s")
-goal = np.median([run.history.errors[-1] for run in random])
+goal = max(run.history.errors[-1] for run in random)  # all of them reach it
 clocks = []
 for run in distilled + random:
     reached = np.array(run.history.errors) <= goal
     clocks.append(run.history.seconds[np.argmax(reached)] if reached.any() else np.inf)
 long_run = np.median(clocks[:5]) / np.median(clocks[5:])
 record("hybrid_solver.race_to_the_end", long_run, unit="s/s")
-print(f"time to the random start's final accuracy ({goal:.0e}): ratio {long_run:.2f}")
+print(f"time to the accuracy that all random starts reach ({goal:.0e}): ratio {long_run:.2f}")
 
-# %% mystnb={"figure": {"name": "fig-stages", "caption": "The value's error against time, five seeds. The distilled network starts where the grid ends and saves the erratic first part of the training. After a second the two cannot be told apart."}}
+# %% mystnb={"figure": {"name": "fig-stages", "caption": "The value's error against time, five seeds. The distilled network starts where the grid ends and saves the erratic first part of the training."}}
 figure, axes = plt.subplots(figsize=(7.2, 4))
 for group, label, color, line in (
     (random, "from random weights", COLORS[1], "--"),
@@ -489,10 +491,10 @@ show(
 # In the median, the teacher brings the steps on the equations down to
 # {glue:text}`hybrid_solver.race_steps:.2f` of those from random weights, and the time to
 # {glue:text}`hybrid_solver.race_seconds:.2f` (and {glue:text}`hybrid_solver.race_both_seconds:.2f` with
-# the correction), since imitation has a price as well. Second-order optimization
-# is the reason why not more: from random weights it finds the tenth by itself, in about a dozen steps.
-# To the accuracy at the end the ratio is {glue:text}`hybrid_solver.race_to_the_end:.2f`: the last digits
-# take most of the time, and do not remember where the training began.
+# the correction), since imitation has a price as well. Second-order
+# optimization needs only {glue:text}`hybrid_solver.race_random_steps:.0f` from random weights, which leaves little to
+# save. To the accuracy that all random starts reach in the end, the ratio of times is
+# {glue:text}`hybrid_solver.race_to_the_end:.2f`.
 #
 # ## Everything at equal compute
 #
@@ -569,6 +571,8 @@ for name, most in (("distill", 1e-4), ("correct", 1e-5), ("both", 1e-5)):
     record(f"hybrid_solver.{name}_value", medians[name][0], at_most=most, unit="relative L2")
     record(f"hybrid_solver.{name}_drift", worst[name][2], at_most=1e-8, unit="mass")
     record(f"hybrid_solver.{name}_exploitability", worst[name][3], at_most=1e-7, unit="cost")
+stuck = medians["imitation only"][0]
+record("hybrid_solver.imitation_value", stuck, at_least=0.02, unit="relative L2")
 best = min(medians["network"][0], medians["grid, 112 cells"][0], medians["imitation only"][0])
 gain = best / max(medians["correct"][0], medians["both"][0])
 record("hybrid_solver.gain_at_equal_compute", gain, at_least=3, unit="ratio of errors")
@@ -576,11 +580,11 @@ record("hybrid_solver.gain_at_equal_compute", gain, at_least=3, unit="ratio of e
 # %% [markdown]
 # In the median both routes with a correction are at least
 # {glue:text}`hybrid_solver.gain_at_equal_compute:.0f` times better than the best of network, grid and
-# imitation alone. Imitation alone is stuck at the error of its teacher, and no hybrid is exploitable by
-# more than the judge's own grid can tell.
+# imitation alone. Imitation is stuck at {glue:text}`hybrid_solver.imitation_value:.0e`, the error of its
+# teacher. No hybrid misses the mass by more than `1e-8` or is exploitable by more than `1e-7`.
 #
 # The strongest rival is the last line: two grids and a formula, with an error of
-# {glue:text}`hybrid_solver.extrapolated:.0e`, in a fraction of the time. **On one smooth game in one
+# {glue:text}`hybrid_solver.extrapolated:.0e`, and the table has its time. **On one smooth game in one
 # dimension, use the grid of second order, and extrapolate.** For a hybrid there have to be more games
 # than one.
 #
@@ -693,7 +697,7 @@ def query(parameters, viscosity):
 
 
 def extrapolate(viscosity):
-    """The same by two grids."""
+    """Answer by two grids."""
     fixed = CosineGame(viscosity=viscosity)
     coarse, fine = (solve_mfg_grid(fixed, cells=n, steps=n).value(t, x) for n in (32, 64))
     return (4 * fine - coarse) / 3
@@ -710,6 +714,7 @@ queries = LOW * (HIGH / LOW) ** rng.uniform(size=40)
 
 
 def error_of(answer, viscosity):
+    """Return the relative error of a value."""
     return relative_l2(answer, CosineGame(viscosity=viscosity).value(t, x))
 
 
@@ -739,10 +744,12 @@ def clocked(solve, arguments):
 
 
 def one_grid(nu):
+    """Answer by one grid, just fine enough."""
     return solve_mfg_grid(CosineGame(viscosity=nu), cells=112, steps=112).value(t, x)
 
 
 def one_network(nu):
+    """Answer by a network for this query."""
     options = {"seed": 0, "steps": 80, "record_every": 80}
     return solve_mfg_pinn(CosineGame(viscosity=nu), **options).value(t, x)
 
@@ -801,7 +808,9 @@ show(
 # {glue:text}`hybrid_solver.break_even:.0f` queries. For the 40 queries here the whole bill is
 # {glue:text}`hybrid_solver.forty_queries:.2f` of that of the extrapolating grids, and
 # {glue:text}`hybrid_solver.forty_queries_others:.2f` of that of the better of the other two. The network
-# of the family alone does not reach the tolerance; the coarse grid alone is far from it; the sum does.
+# of the family alone does not reach the tolerance in its worst query,
+# {glue:text}`hybrid_solver.family_network:.0e` at best over five seeds; corrected, every seed does, with
+# {glue:text}`hybrid_solver.family_hybrid:.0e` at worst.
 #
 # ## Results
 #
@@ -834,6 +843,7 @@ honest = evaluate
 
 
 def evaluate(*arguments):
+    """Return u, and zero in place of R."""
     u, R = honest(*arguments)
     return u, 0 * R
 

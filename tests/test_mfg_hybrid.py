@@ -127,6 +127,12 @@ def test_the_correction_keeps_the_population_on_the_grid_and_nobody_gains(networ
     np.testing.assert_allclose(solution.control(t, x), control, atol=1e-8)
 
 
+def test_a_corrected_grid_is_judged_by_the_game_without_its_sources():
+    rough = solve_mfg_pinn(GAME, seed=0, steps=10, tolerance=np.inf, **SMALL)
+    around = solve_mfg_grid(GAME, cells=16, steps=16, around=rough)
+    assert exploitability(GAME, around) == exploitability(GAME, around.control) > 1e-9
+
+
 def test_values_without_derivatives_are_those_of_the_trial_function():
     t, x = (torch.from_numpy(z.copy()) for z in gauss((5, 6), 2).T)
     for name, kind in TRIALS.items():

@@ -118,8 +118,7 @@ class MeanFieldGameScheme:
         if self.boundary is not None:
             for cell, x, outward in ((0, self.low, -1), (-1, self.high, 1)):
                 # ū and the flux belong to the time t_n + (1 - θ)Δt.
-                t = self.t[1:] - theta[:, cell] * self.dt
-                slope, flux = self.boundary(t, x)
+                slope, flux = self.boundary(self.t[1:] - theta[:, cell] * self.dt, x)
                 self._wall[:, cell] = self.hamiltonian(outward * self.h * np.asarray(slope))
                 self._inflow[:, cell] = -outward * np.asarray(flux) / self.h
         if self.around is not None:
@@ -130,19 +129,14 @@ class MeanFieldGameScheme:
         return (self.theta * fields[1:] + (1 - self.theta) * fields[:-1]).ravel()
 
     def _remove_defect(self) -> None:
-        r"""Add sources such that the discrete equations see the defects of ``around`` only.
-
-        With the discrete equations :math:`F_h`, and the exact residual R of the approximation, the
-        solution U then satisfies :math:`F_h(U) = F_h(u_\theta) - R(u_\theta)`.
-        """
-        around, (u, m) = self.around, self.sampled
-        shape = (self.N, self.J)
-        now, mean = u[:-1].ravel(), self.average(m)
-        hjb, fokker_planck = around.residuals(self.t[1:, None] - self.theta * self.dt, self.x)
+        """Add sources such that the equations hold up to the defects of ``around``."""
+        u, m = self.sampled
+        now, mean, shape = u[:-1].ravel(), self.average(m), (self.N, self.J)
+        midway = self.t[1:, None] - self.theta * self.dt
+        hjb, fokker_planck = self.around.residuals(midway, self.x)
         self._wall = hjb - self.hjb(now, mean).reshape(shape)
         hops = self._difference.T @ (self.rates(self.jumps(now)) * (self.here @ mean))
-        source = (np.diff(m, axis=0) / self.dt - fokker_planck).ravel() - hops
-        source = source.reshape(shape)
+        source = np.diff(m, axis=0) / self.dt - fokker_planck - hops.reshape(shape)
         self._inflow += source - source.mean(axis=1, keepdims=True)  # nobody enters or leaves
 
     def limit(self, densities: FloatArray, keep: float = 0.6) -> None:
