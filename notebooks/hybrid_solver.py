@@ -484,7 +484,7 @@ axes.legend()
 show(
     figure,
     alt="Error against time on logarithmic axes. Two marks for grid and imitation at a tenth; from "
-    "there one curve falls at once. The curve from random weights starts higher and later joins it.",
+    "there one curve falls at once. The one from random weights starts higher and later joins it.",
 )
 
 # %% [markdown]
@@ -750,7 +750,7 @@ def one_grid(nu):
 
 def one_network(nu):
     """Answer by a network for this query."""
-    options = {"seed": 0, "steps": 80, "record_every": 80}
+    options = {"seed": 0, "steps": 60, "record_every": 60}
     return solve_mfg_pinn(CosineGame(viscosity=nu), **options).value(t, x)
 
 
