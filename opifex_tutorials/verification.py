@@ -123,7 +123,7 @@ def exploitability(
     """
     control = getattr(solution, "control", solution)
     own: Any = getattr(solution, "scheme", None)
-    is_own = isinstance(own, MeanFieldGameScheme) and own.game == game
+    is_own = isinstance(own, MeanFieldGameScheme) and own.game == game and own.around is None
     if is_own and all(option is None for option in (cells, steps, boundary, interval)):
         scheme, chosen = own, own.jumps(solution.values[:-1].ravel())
     else:

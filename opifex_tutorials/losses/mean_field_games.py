@@ -20,7 +20,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from opifex_tutorials.models import torch_jets as jets
-from opifex_tutorials.models.mean_field_trials import TRIALS, Fields, SoftTrial, is_even
+from opifex_tutorials.models.mean_field_trials import TRIALS, Fields, SoftTrial, ValuesOnly, is_even
 from opifex_tutorials.problems.game import MeanFieldGame
 from opifex_tutorials.validation import FloatArray
 
@@ -73,7 +73,7 @@ class Condition:
             are then those of the first place, of the second, and so on, K N together.
     """
 
-    trial: SoftTrial
+    trial: SoftTrial | ValuesOnly
     residuals: Callable[[Fields], list[Tensor]]
 
 
@@ -128,6 +128,29 @@ def conditions(
         places = trial(np.concatenate([t, t]), np.concatenate([left, right]))
         found.append(Condition(places, walls))
     return found
+
+
+def imitation(
+    game: MeanFieldGame, formulation: str, t: FloatArray, x: FloatArray, known: FloatArray
+) -> Condition:
+    """Return the condition that a network has the values and densities of another solution.
+
+    Values are compared in units of 2ν/λ, densities by their logarithm.
+
+    Args:
+        game: in one dimension.
+        formulation: of the trial function.
+        t: times, shape (N,).
+        x: positions, shape (N,).
+        known: u and m there, shape (2, N).
+    """
+    trial = TRIALS[formulation](game, torch.from_numpy(t), [torch.from_numpy(x)])
+    scale, (value, density) = game.kinetic / (2 * game.viscosity), torch.from_numpy(known)
+
+    def misfits(f: Fields) -> list[Tensor]:
+        return [scale * (f.value[0] - value), f.log_density[0] - density.log()]
+
+    return Condition(ValuesOnly(trial), misfits)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,10 @@ def compose(value: Tensor, slope: Tensor, bend: Tensor, z: Tensor) -> Tensor:
 
 
 def tanh(z: Tensor) -> Tensor:
-    """Return the jet of tanh z."""
+    """Return the jet of tanh z; of values alone, shape (1, N, ...), the values."""
     value = torch.tanh(z[0])
+    if len(z) == 1:
+        return value[None]
     slope = 1 - value**2
     return compose(value, slope, -2 * value * slope, z)
 

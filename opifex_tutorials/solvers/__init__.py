@@ -9,6 +9,7 @@ _MODULES = {
     "solve_burgers_pinn": "burgers_pinn",
     "solve_linear_pinn": "linear_pinn",
     "solve_mfg_grid": "mfg_grid",
+    "solve_mfg_hybrid": "mfg_hybrid",
     "solve_mfg_pinn": "mfg_pinn",
 }
 __all__ = list(_MODULES)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -63,6 +64,10 @@ class MeanFieldGameGridSolution:
         """Return -λ∇u(t, x), between the cells the difference that the scheme itself uses."""
         return self._splines[2].ev(*self._points(t, x))
 
+    def slope(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
+        """Return the slope of the spline of u."""
+        return self._splines[0].ev(*self._points(t, x), dy=1)
+
     def _points(self, t: ArrayLike, x: ArrayLike) -> list[FloatArray]:
         s = self.scheme
         return require_coordinates({"t": (0.0, s.t[-1]), "x": (s.low, s.high)}, t, x)
@@ -100,6 +105,7 @@ def solve_mfg_grid(
     iterations: int = 200,
     boundary: Boundary | None = None,
     interval: tuple[float, float] | None = None,
+    around: Any = None,
 ) -> MeanFieldGameGridSolution:
     """Solve a mean field game in one dimension; mass is conserved and the density positive.
 
@@ -121,6 +127,8 @@ def solve_mfg_grid(
             -νm_x - λmu_x; both broadcast against ``t``. By default what the game says: no walls,
             or none of both, or the slope of the closed form and no flux.
         interval: (low, high), to solve on a part of the domain, whose ends are walls.
+        around: an approximate solution, such as that of ``solve_mfg_pinn``. The grid then solves
+            for what is left, so that only there the scheme errs; see ``mfg_hybrid``.
 
     Raises:
         ValueError: for a bad argument.
@@ -130,13 +138,13 @@ def solve_mfg_grid(
     require_between("damping", 0.5 if damping is None else damping, 1e-3, 1.0)
     require_between("tolerance", tolerance, 1e-13, 1.0)
     require_integer("iterations", iterations, 1, 10_000)
-    scheme = MeanFieldGameScheme(game, cells, steps, order, boundary, interval)
     clock, history = Stopwatch(), History()
+    scheme = MeanFieldGameScheme(game, cells, steps, order, boundary, interval, around)
 
     def iterate(u: FloatArray, m: FloatArray, method: str) -> tuple[FloatArray, FloatArray]:
         square = np.inf
         while len(history.steps) < iterations and not np.isnan(square):
-            new_u, new_m = (_newton if method == "newton" else _picard)(scheme, u, m)
+            new_u, new_m = (newton if method == "newton" else picard)(scheme, u, m)
             square = float(np.mean((new_u - u) ** 2) + np.mean((new_m - m) ** 2))
             history.steps.append(len(history.steps) + 1)
             history.losses.append(square)
@@ -149,9 +157,13 @@ def solve_mfg_grid(
 
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a blow-up is reported
-            scheme.set_theta(1.0)
-            u, m = _picard(scheme, None, np.tile(scheme.initial_density, steps))
-            if order == 2:
+            if around is not None:
+                values, euler = scheme.sampled
+                u, m = values[:-1].ravel(), scheme.average(euler)
+            else:
+                scheme.set_theta(1.0)
+                u, m = picard(scheme, None, np.tile(scheme.initial_density, steps))
+            if order == 2 and around is None:
                 # Implicit Euler is the start, and tells where the midpoint rule must be limited.
                 u, m = iterate(u, m, "newton")
                 euler, history = scheme.densities(m), History()
@@ -172,7 +184,7 @@ def solve_mfg_grid(
         ) from error
 
 
-def _picard(
+def picard(
     scheme: MeanFieldGameScheme, u: FloatArray | None, m: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return the best response to the population, and the population that follows it."""
@@ -180,7 +192,7 @@ def _picard(
     return u, scheme.transport(scheme.rates(scheme.jumps(u)))
 
 
-def _newton(
+def newton(
     scheme: MeanFieldGameScheme, u: FloatArray, m: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     r"""Return u after a step of Newton's method, and the population that follows it.

@@ -8,7 +8,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from opifex_tutorials.losses.mean_field_games import GameSystem, conditions, gauss, sobol
+from opifex_tutorials.losses.mean_field_games import (
+    GameSystem,
+    conditions,
+    fokker_planck_residual,
+    gauss,
+    hjb_residual,
+    sobol,
+)
 from opifex_tutorials.models import torch_jets as jets
 from opifex_tutorials.models.mean_field_trials import TRIALS, Fields
 from opifex_tutorials.models.torch_mlp import MLP
@@ -58,6 +65,22 @@ class MfgPinnSolution:
         found = self._evaluate(lambda fields: -self.game.kinetic * fields.value[2:-1], t, *x)
         return found if self.game.dimension > 1 else found[0]
 
+    def residuals(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
+        """Return the residuals of HJB and Fokker-Planck equation, with a leading axis of length 2.
+
+        In units of the equations themselves, not of the loss.
+        """
+        game, zero = self.game, torch.zeros(1, dtype=torch.float64)
+
+        def both(fields: Fields) -> Tensor:
+            hjb = 2 * game.viscosity / game.kinetic * hjb_residual(game, zero, fields)
+            m = torch.exp(fields.log_density[0])
+            return torch.stack([hjb, m * fokker_planck_residual(game, fields)])
+
+        found = self._evaluate(both, t, *x)
+        found[0] -= game.potential(t, *x)
+        return found
+
     def _evaluate(self, part: Callable[[Fields], Tensor], *coordinates: ArrayLike) -> FloatArray:
         arrays = require_coordinates(self.game.bounds, *coordinates)
         points = torch.from_numpy(np.stack([a.ravel() for a in arrays]))
@@ -84,6 +107,8 @@ def solve_mfg_pinn(
     tolerance: float = 1e-2,
     record_every: int = 50,
     monitor: Callable[[MfgPinnSolution], float] | None = None,
+    start: FloatArray | None = None,
+    damping: float | None = None,
 ) -> MfgPinnSolution:
     """Solve a mean field game by a PINN.
 
@@ -107,6 +132,9 @@ def solve_mfg_pinn(
         record_every: distance of entries of the history, in steps.
         monitor: called with the solution at every recorded step; its value goes to
             ``history.errors``, its time is not counted.
+        start: parameters to start from, such as those of another solution; by default random.
+        damping: of the first step of Levenberg-Marquardt; by default a short one. A start that is
+            nearly right can take longer steps.
 
     Raises:
         ValueError: for a bad argument.
@@ -128,17 +156,27 @@ def solve_mfg_pinn(
         counts = (32, 32) if done == HELD_OUT else (n_time, n_space)
         return GameSystem(conditions(game, formulation, sample, counts), widths)
 
-    corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
-    inputs = TRIALS[formulation](game, corner[0], corner[1:]).features.shape[-1]
-    widths = (inputs, *(require_integer("hidden", width, 1, 1024) for width in hidden), 2)
-    weights = MLP(widths, seed=seed).parameters()
-    start = torch.nn.utils.parameters_to_vector(weights).detach().numpy()
+    widths, drawn = untrained(game, formulation, hidden, seed)
+    start = drawn if start is None else np.array(start, dtype=np.float64)
+    if start.shape != drawn.shape or not np.isfinite(start).all():
+        raise ValueError(f"start of shape {start.shape}: allowed are {drawn.size} finite numbers")
     if optimizer == "levenberg_marquardt":
-        advance = levenberg_marquardt(start, record_every)
+        advance = levenberg_marquardt(start, record_every, damping=damping)
     else:
         advance = _gradient_method(start, record_every, optimizer, steps)
     solution = MfgPinnSolution(game, formulation, widths, start)
     return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
+
+
+def untrained(
+    game: MeanFieldGame, formulation: str, hidden: Sequence[int], seed: int
+) -> tuple[tuple[int, ...], FloatArray]:
+    """Return the widths of all layers of a network for the game, and random parameters."""
+    corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
+    inputs = TRIALS[formulation](game, corner[0], corner[1:]).features.shape[-1]
+    widths = (inputs, *(require_integer("hidden", width, 1, 1024) for width in hidden), 2)
+    weights = MLP(widths, seed=seed).parameters()
+    return widths, torch.nn.utils.parameters_to_vector(weights).detach().numpy()
 
 
 def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Advance:

@@ -50,6 +50,7 @@ class MeanFieldGameScheme:
             & Gummel (1969) and the implicit midpoint rule (θ = 1/2, see ``limit``).
         boundary: see ``solve_mfg_grid``.
         interval: see ``solve_mfg_grid``.
+        around: see ``solve_mfg_grid``.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class MeanFieldGameScheme:
         order: int,
         boundary: Boundary | None = None,
         interval: tuple[float, float] | None = None,
+        around: Any = None,
     ) -> None:
         require_integer("dimension", game.dimension, 1, 1)
         self.J = require_integer("cells", cells, 8, 2000)
@@ -91,6 +93,15 @@ class MeanFieldGameScheme:
         self._time_difference = (sparse.identity(self.N * self.J) - self._later) / self.dt
         self._terminal = np.zeros((self.N, self.J))
         self._terminal[-1] = game.terminal_cost(self.x)
+        self.around = around
+        if around is not None:
+            if self.boundary is not None:
+                raise ValueError(
+                    f"around with boundary={game.boundary!r}: allowed are the whole ring, or walls "
+                    "that mirror; in the tail of a crowd a correction need not be positive"
+                )
+            places = self.t[:, None], self.x
+            self.sampled = around.value(*places), around.density(*places)
         self.set_theta(1.0 if order == 1 else 0.5)
 
     def _closed_form(self, t: FloatArray, x: float) -> tuple[ArrayLike, ArrayLike]:
@@ -110,6 +121,23 @@ class MeanFieldGameScheme:
                 slope, flux = self.boundary(self.t[1:] - theta[:, cell] * self.dt, x)
                 self._wall[:, cell] = self.hamiltonian(outward * self.h * np.asarray(slope))
                 self._inflow[:, cell] = -outward * np.asarray(flux) / self.h
+        if self.around is not None:
+            self._remove_defect()
+
+    def average(self, fields: FloatArray) -> FloatArray:
+        """Return the m̄ of densities at all times, shape (steps + 1, cells), flattened."""
+        return (self.theta * fields[1:] + (1 - self.theta) * fields[:-1]).ravel()
+
+    def _remove_defect(self) -> None:
+        """Add sources such that the equations hold up to the defects of ``around``."""
+        u, m = self.sampled
+        now, mean, shape = u[:-1].ravel(), self.average(m), (self.N, self.J)
+        midway = self.t[1:, None] - self.theta * self.dt
+        hjb, fokker_planck = self.around.residuals(midway, self.x)
+        self._wall = hjb - self.hjb(now, mean).reshape(shape)
+        hops = self._difference.T @ (self.rates(self.jumps(now)) * (self.here @ mean))
+        source = np.diff(m, axis=0) / self.dt - fokker_planck - hops.reshape(shape)
+        self._inflow += source - source.mean(axis=1, keepdims=True)  # nobody enters or leaves
 
     def limit(self, densities: FloatArray, keep: float = 0.6) -> None:
         """Set θ to 1/2, but more where Euler's step empties a cell too fast.

@@ -106,9 +106,11 @@ def train(
     return solution
 
 
-def levenberg_marquardt(start: FloatArray, steps: int, geodesic: bool = True) -> Advance:
+def levenberg_marquardt(
+    start: FloatArray, steps: int, geodesic: bool = True, damping: float | None = None
+) -> Advance:
     """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
-    state = LevenbergMarquardtState(start)
+    state = LevenbergMarquardtState(start, damping)
 
     def advance(system: LeastSquares) -> FloatArray:
         nonlocal state
