@@ -877,9 +877,9 @@ from opifex_tutorials.training.meta_learning import levenberg_marquardt_steps
 FAMILY = DONORS[::2]  # the five viscosities to learn from
 
 
-def learn_by_levenberg_marquardt(seed, kind):
-    """Meta-train from random weights, nine meta-steps of 5 x 5 steps."""
-    data = [(task(nu), compiled.sample(task(nu), (seed, 0))) for nu in FAMILY]
+def compile_meta_training(kind):
+    """Compile nine meta-steps of 5 x 5 steps, from a start."""
+    data = [(task(nu), compiled.sample(task(nu), (0, 0))) for nu in FAMILY]
     tasks = stack([Task(support=d, query=d) for d in data])
     inner = levenberg_marquardt_steps(
         lambda p, d: compiled.linearize(d[0], p, d[1]),
@@ -890,12 +890,15 @@ def learn_by_levenberg_marquardt(seed, kind):
         direction, outer = reptile(compiled.loss, inner), optax.sgd(1.0)
     else:
         direction, outer = maml(compiled.loss, inner, first_order=True), optax.adam(3e-3)
-    start = jnp.asarray(compiled.initial_parameters(seed))
-    train = meta_training(direction, outer, lambda key: tasks, 9)
-    return np.asarray(train(start, jax.random.key(0))[0])
+    return meta_training(direction, outer, lambda key: tasks, 9)
 
 
-def learn_starts(seed):
+# %% [markdown]
+# All starts that belong to one kind of network:
+
+
+# %%
+def learn_starts(seed, trainings):
     """Return rules ν -> start, and the seconds that the library of donors took."""
     untrained, clock = compiled.initial_parameters(seed), time.perf_counter()
     library = solve_branch(lambda nu: system_of(nu, seed), DONORS, untrained, steps=15)
@@ -905,8 +908,8 @@ def learn_starts(seed):
     )
     joint = adapt(Stacked([system_of(nu, seed) for nu in FAMILY]), untrained, 40, damping=None)[-1]
     fixed = dict(random=untrained, mean=middle, joint=joint, single=small)
-    for kind in ("FOMAML", "Reptile"):
-        fixed[kind] = learn_by_levenberg_marquardt(seed, kind)
+    for kind, train in trainings.items():
+        fixed[kind] = np.asarray(train(jnp.asarray(untrained), jax.random.key(0))[0])
     rules = {name: lambda nu, start=start: start for name, start in fixed.items()}
     return rules | dict(nearest=library.nearest, interpolated=library.interpolate), library, seconds
 
@@ -1009,9 +1012,9 @@ def adapt_frozen(library, nu, seed):
 STEPS = np.array([0, 5, 10, 20, 50, 100])
 
 
-def run(seed):
-    """Return errors of every rule, of extrapolation, of frozen features; seconds; iterates."""
-    rules, library, offline = learn_starts(seed)
+def run(seed, trainings):
+    """Return errors of every rule, of extrapolation, of frozen features; seconds."""
+    rules, library, offline = learn_starts(seed, trainings)
     rules["conditioned"] = learn_conditioned(seed)
     errors, timed = {}, []
     for name, rule in rules.items():
@@ -1038,7 +1041,14 @@ def run(seed):
     return errors, beyond, basis, offline, np.median(timed)
 
 
-runs = side_by_side(run, SEEDS, "seeds")
+def run_some(seeds):
+    """Run several seeds in one process, which compiles once."""
+    trainings = {kind: compile_meta_training(kind) for kind in ("FOMAML", "Reptile")}
+    return [run(seed, trainings) for seed in seeds]
+
+
+halves = side_by_side(run_some, [(0, 1, 2), (3, 4)], "seeds")
+runs = [*halves[0], *halves[1]]
 errors = {name: np.array([r[0][name] for r in runs]) for name in runs[0][0]}
 worst = {name: float(e[:, :, 2].max()) for name, e in errors.items()}
 worst["frozen"] = float(np.max([r[2] for r in runs]))
@@ -1076,7 +1086,7 @@ for name, bound in BOUNDS.items():
 for name in ("random", "joint", "FOMAML", "Reptile"):
     key = f"meta_optimization.lm_{name.lower()}_over_interpolated"
     record(key, worst[name] / worst["interpolated"], at_least=2, unit="ratio of errors")
-best_single = min("mean joint single FOMAML Reptile".split(), key=worst.get)
+best_single = min(["mean", "joint", "single", "FOMAML", "Reptile"], key=worst.get)
 record("meta_optimization.lm_best_start", worst[best_single], at_most=5e-3, unit="relative L2")
 record("meta_optimization.lm_library_seconds", max(r[3] for r in runs), unit="s")
 record("meta_optimization.lm_step_ms", 1e3 * np.median([r[4] for r in runs]), unit="ms")

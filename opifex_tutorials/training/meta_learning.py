@@ -18,6 +18,7 @@ from opifex_tutorials.validation import require_between, require_integer
 Parameters = Any  # a pytree of arrays
 Loss = Callable[[Parameters, Any], jax.Array]  # (parameters, data) -> a scalar
 Adapt = Callable[[Parameters, Any], Parameters]
+Carry = tuple[jax.Array, jax.Array, jax.Array]  # parameters, damping, its growth
 Linearize = Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]  # -> residuals, Jacobian
 
 
@@ -106,7 +107,7 @@ def levenberg_marquardt_steps(
     require_between("damping", damping, 1e-18, 1e12)
 
     def adapt(start: jax.Array, data: Any) -> jax.Array:
-        def trial(carry: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], None]:
+        def trial(carry: Carry, _: None) -> tuple[Carry, None]:
             parameters, damping, growth = carry
             r, jacobian = linearize(parameters, data)
             gram = jacobian.T @ jacobian
