@@ -170,7 +170,7 @@ def test_meta_training_is_the_loop_written_out():
     phases = jnp.linspace(0.0, 1.0, 3)
     separate = [Task((X, np.sin(3 * X + p)), (X, np.sin(3 * X + p))) for p in phases]
     tasks = stack(separate)
-    optimizer, meta_gradient = optax.adam(0.1), maml(loss, SGD)
+    optimizer, meta_gradient = optax.adam(0.1), jax.jit(maml(loss, SGD))
     train = meta_training(meta_gradient, optimizer, lambda key: tasks, 4)
     learned, losses = train(WEIGHTS, jax.random.key(0))
 
@@ -219,7 +219,7 @@ def test_families_of_problems_are_batches_of_tasks(name):
         return np.mean([compiled.loss(parameters, d) for d in data])
 
     adapt = gradient_steps(compiled.loss, optax.sgd(1e-3), 2)
-    train = meta_training(maml(compiled.loss, adapt), optax.adam(5e-3), lambda key: tasks, 50)
+    train = meta_training(maml(compiled.loss, adapt), optax.adam(0.03), lambda key: tasks, 200)
     learned, _ = train(start, jax.random.key(0))
     assert mean_loss(learned) < 0.5 * mean_loss(start)
 
