@@ -26,9 +26,10 @@
 #
 # You have solved a differential equation for one parameter, and now you need it for a hundred others.
 # Surely the hundred solves can share something? *Meta-learning* promises a start from which a few
-# steps of training solve any of them. On the family of this chapter a plain baseline beats every
-# meta-learned start that we tried: solve a few parameters one after the other, and interpolate the
-# weights of the networks. And a classical solver beats that.
+# steps of training solve any of them. On the family of this chapter plain baselines beat every
+# meta-learned start that we tried: with Adam, the network of one middle parameter, left as it is; with
+# Levenberg–Marquardt, a handful of networks solved one after the other. And a classical solver beats
+# that.
 #
 # The chapter begins with a published example that came to the opposite conclusion. We reproduce its
 # numbers, find the line of code that made them, and then ask the question again.
@@ -36,7 +37,7 @@
 # %% [markdown]
 # ## What you will learn
 #
-# - what MAML, FOMAML, ANIL, Meta-SGD and Reptile compute, each in a few lines;
+# - what MAML, FOMAML, ANIL, Meta-SGD and Reptile compute;
 # - how one line that copies a reference instead of numbers can look like learning;
 # - why one seed, one loss and one budget prove nothing, and what to measure instead;
 # - which plain baselines a meta-learned start has to beat, and which of them wins;
@@ -87,7 +88,7 @@ t, x = np.linspace(0.01, FINAL_TIME, 50)[:, None], np.linspace(-1, 1, 201)[None]
 EXACT = np.array([BurgersProblem(float(nu), FINAL_TIME).exact(t, x) for nu in TEST])
 
 # %% [markdown]
-# ## The published experiment, exactly
+# ## The published experiment, reproduced
 #
 # The documentation of Opifex, in an earlier release, carried an example {cite}`opifex2025meta` that
 # meta-learns a start for this family. It reports 60.3 % lower loss for MAML and 29.8 % for Reptile,
@@ -184,8 +185,10 @@ def loss(parameters, nu):
 # \text{Reptile: } \theta \leftarrow \theta + \epsilon \, \tfrac1n \sum_\nu (\phi_\nu - \theta).
 # $$
 #
-# The helper package has all three, over any adaptation $\phi$. The published settings are 5 steps of
-# gradient descent inside for MAML and 10 for Reptile, and 100 *meta-steps* of each formula.
+# The helper package has all three, over any adaptation $\phi$. What was published as MAML is FOMAML, by
+# these formulas. Its settings: gradient descent at rate $0.01$ inside, 5 steps (Reptile: 10), and 100
+# *meta-steps*, updates of $\theta$, at rate $\eta = \epsilon = 0.001$: Reptile goes a thousandth of the
+# way, a hundred times. A `Task` holds the data to adapt to (*support*) and to judge by (*query*).
 
 # %%
 from opifex_tutorials.training.meta_learning import (
@@ -376,20 +379,23 @@ for name, key in {
         record(
             f"meta_optimization.{name}_{what}_deviation",
             deviation,
-            at_most=0.1,
+            at_most=2e-3 if name == "random" else 0.1,
             unit="relative deviation",
         )
 
 
+ratio = PUBLISHED["MAML", "as published"][0] / PUBLISHED["random", 1000][0]
+record("meta_optimization.published_ratio", ratio, at_least=5, unit="ratio of losses")
 least = min(value[2] for value in means.values())
 record(
     "meta_optimization.best_published_error", least, at_least=0.05, at_most=0.3, unit="relative L2"
 )
 
 # %% [markdown]
-# The random row comes out to four digits, the others within the bounds above; the line is the cause.
+# The random row of 100 steps agrees to {glue:text}`meta_optimization.random_loss_deviation:.0e`, the
+# others within the bounds above, and removing the line removes most of the gain.
 # With a copy in its place Reptile is no better than random. MAML still seems to be, but its start is
-# another draw than that of the random row; we come to that. First the meta-training itself. Which
+# another draw than those of the random row; we come to that. First the meta-training itself. Which
 # share of all that a published run gains does it gain in its first meta-step, the one with the bug?
 
 # %%
@@ -452,15 +458,15 @@ luck = untrained.max() / untrained.min()
 record("meta_optimization.luck_of_the_draw", luck, at_least=1.2, unit="ratio of losses")
 
 # %% [markdown]
-# Meta-training multiplies the loss by {glue:text}`meta_optimization.paired_maml_ratio:.2f` ±
+# Mean and standard deviation: meta-training multiplies the loss by {glue:text}`meta_optimization.paired_maml_ratio:.2f` ±
 # {glue:text}`meta_optimization.paired_maml_spread:.2f` (MAML) and
 # {glue:text}`meta_optimization.paired_reptile_ratio:.2f` ±
-# {glue:text}`meta_optimization.paired_reptile_spread:.2f` (Reptile): almost nothing. The random starts
-# alone differ among themselves by a factor of {glue:text}`meta_optimization.luck_of_the_draw:.1f`. And
-# the published 60.3 % {cite}`opifex2025meta` compares one draw for MAML with another for random.
+# {glue:text}`meta_optimization.paired_reptile_spread:.2f` (Reptile), less than starts differ
+# among themselves. The random ones alone differ among themselves by a factor of {glue:text}`meta_optimization.luck_of_the_draw:.1f`. And
+# the published 60.3 % {cite}`opifex2025meta` compares one draw, for MAML, with four others.
 #
 # The "10x" {cite}`opifex2025meta` fails on the published table itself: the start of MAML with 100 steps
-# has six times the loss of a random one with 1,000. And all of these solutions are poor: the best row of
+# has {glue:text}`meta_optimization.published_ratio:.0f` times the loss of a random one with 1,000. And all of these solutions are poor: the best row of
 # the table above is wrong by {glue:text}`meta_optimization.best_published_error:.0%`.
 
 # %% [markdown]
@@ -506,7 +512,7 @@ def tasks_on(viscosities):
 # Before we meta-learn anything, five starts that need no theory: a *random* one; the network trained
 # at the *mean* of the training viscosities (in $\log \nu$); one trained *jointly* on all of them; and,
 # from six *donors*, trained on one viscosity each, the *nearest*, or the *interpolation* of their
-# weights, linear in $\log \nu$. Donors share a joint first half: else their weights do not correspond.
+# weights, linear in $\log \nu$. Donors share a joint first half: else hidden units come in another order.
 
 
 # %%
@@ -555,7 +561,10 @@ def learn_donors(start, key):
 #
 # FOMAML and Reptile as above; MAML with its derivative of derivatives; *ANIL* {cite}`raghu2020`, which
 # adapts only the last layer; and *Meta-SGD* {cite}`li2017`, which learns a rate for each weight, too.
-# Reptile needs long adaptations, 30 steps, and few of them; the others adapt by 5 steps.
+# For Reptile we take adaptations of 30 steps, for the others of 5. ANIL adapts the last layer while it
+# learns; in the test all weights are adapted, as for the others. At this budget FOMAML takes 50
+# meta-steps and MAML, ANIL and Meta-SGD 16, at one meta-rate that we did not tune: their rows say what
+# this budget buys, not what the methods can do.
 
 # %%
 from opifex_tutorials.training.meta_learning import MetaSgd, head_only, meta_sgd_steps
@@ -608,7 +617,8 @@ META = {
 # ### The test
 #
 # All starts are adapted to the published loss, at its points, and watched. A step that suits a random
-# start can be too long for a good one, so each method gets the better of two rates.
+# start can be too long for a good one, so each method gets the better of two rates, judged by the test
+# error itself: a favor that all of them get.
 
 # %%
 WATCHED = np.array([0, 5, 10, 20, 50, 100])
@@ -665,7 +675,8 @@ def study(cases):
 
 
 # %% [markdown]
-# Two of them also run with six times the budget. The long ones come first, so that both cores end
+# The best plain and the best meta-learned start of a first round also run with six times the budget;
+# what it would do for the others we did not measure. The long ones come first, so that both cores end
 # at about the same time.
 
 # %%
@@ -703,7 +714,8 @@ thousand = dict(zip(RULES, side_by_side(thousand_steps, list(RULES), "1,000 step
 
 # %% [markdown]
 # Medians over five seeds of the mean over the four test viscosities; the range is that of the seeds
-# after 100 steps. A start that was trained is tested with the rate that suits it.
+# after 100 steps. Learning is timed per seed, five seeds in one program, compilation included. The rate
+# of Meta-SGD is not one: the lower stands for a tenth of the learned rates.
 
 
 # %%
@@ -728,7 +740,7 @@ Table(
 )
 
 # %% [markdown]
-# Gradient descent hardly moves any start: what you learn is what you get. Adam does move:
+# Adam gets further:
 
 # %%
 Table("Adam: relative L2 error", [entry(*key) for key in results if key[1] == "Adam"], COLUMNS)
@@ -752,6 +764,12 @@ record(
 untouched = at("mean, 6 budgets", "Adam", 0)
 record("meta_optimization.mean_untouched", untouched, at_most=0.06, unit="relative L2")
 record("meta_optimization.mean_gain", yardstick / untouched, at_least=2, unit="ratio of errors")
+descent = min(at(name, rule, -1) for name, rule in results if rule == "SGD")
+record("meta_optimization.sgd_over_mean", descent / untouched, at_least=1.2, unit="ratio of errors")
+middle = BurgersProblem(float(np.exp(np.log(TRAIN).mean())), FINAL_TIME).exact(t, x)
+family_spread = np.mean([np.linalg.norm(middle - e) / np.linalg.norm(e) for e in EXACT])
+record("meta_optimization.family_spread", family_spread, at_most=0.06, unit="relative L2")
+record("meta_optimization.adam_break_even", longer / 900, at_most=20, unit="queries")
 spoiled = at("mean, 6 budgets", "Adam", -1) / untouched
 record("meta_optimization.mean_spoiled", spoiled, at_least=1.2, unit="ratio of errors")
 print(
@@ -760,18 +778,21 @@ print(
 )
 
 # %% [markdown]
-# So a true tenfold exists: Reptile, with enough training, new points in every step and the test's own
-# optimizer inside, reaches after 100 steps {glue:text}`meta_optimization.adam_reptile_100:.2f`, where
-# random starts are after 1,000 ({glue:text}`meta_optimization.adam_random_1000:.2f`).
+# So a tenfold exists, in steps: Reptile with six budgets, with new points in every step and the test's
+# own optimizer inside, reaches after 100 steps {glue:text}`meta_optimization.adam_reptile_100:.2f`, where
+# random starts are after 1,000 ({glue:text}`meta_optimization.adam_random_1000:.2f`, at the published
+# rate). Each query saves 900 gradients, so that learning is paid back after
+# {glue:text}`meta_optimization.adam_break_even:.0f` of them.
 #
-# And then look at the row *mean*. The network trained at one viscosity, *not adapted at all*, is off by
+# And then look at the rows *mean*. The network trained at one viscosity, *not adapted at all*, is off by
 # {glue:text}`meta_optimization.mean_untouched:.3f`:
-# {glue:text}`meta_optimization.mean_gain:.1f}` times better than the random starts after 1,000 steps.
-# Adapting it makes it worse, {glue:text}`meta_optimization.mean_spoiled:.1f}` times, because the
-# published loss knows 200 points and no more. The solutions of this family are that much alike; and
-# the experiment was never able to tell a good start from a bad one.
+# {glue:text}`meta_optimization.mean_gain:.1f` times better than the random starts after 1,000 steps. Not
+# one start comes that far by 100 steps of gradient descent. Adapting it to the 200 published points
+# makes it worse, {glue:text}`meta_optimization.mean_spoiled:.1f` times. The *exact* solution at the mean
+# viscosity is within {glue:text}`meta_optimization.family_spread:.3f` of those tested: before you learn a
+# start, measure how much your tasks differ, and whether your loss can tell.
 
-# %% mystnb={"figure": {"name": "fig-adam", "caption": "Error against steps of Adam, median of five seeds. The line of the mean viscosity starts where the others want to go. Dashed gray: random starts after ten times the steps."}}
+# %% mystnb={"figure": {"name": "fig-adam", "caption": "Error against steps of Adam, median of five seeds. The line of the mean viscosity starts lowest. Dashed gray: random starts after ten times the steps."}}
 figure, axes = plt.subplots(figsize=(8, 4.2))
 shown = ("random", "FOMAML", "joint", "Reptile, 6 budgets", "mean, 6 budgets")
 for name, color, marker in zip(shown, COLORS, MARKERS, strict=False):
@@ -791,10 +812,9 @@ show(
 # %% [markdown]
 # ## Levenberg–Marquardt changes the question
 #
-# Everything so far was limited by the loss and by the optimizer. Now we take both from
-# {doc}`first_pinn`: conditions built in, a coordinate that is stretched over the layer, and
-# Levenberg–Marquardt with geodesic acceleration. In these coordinates the solutions of different
-# viscosities look alike, which is half of the art of transfer.
+# Now we take loss and optimizer from {doc}`first_pinn`: conditions built in, a coordinate that is
+# stretched over the layer, whose width goes with $\nu$, and Levenberg–Marquardt with geodesic
+# acceleration.
 #
 # We add one test viscosity near the small end, where the layer is thinnest and all is hardest.
 
@@ -843,10 +863,11 @@ def distance(nu, parameters):
 # %% [markdown]
 # ### A good start needs a small damping
 #
-# The damping $\lambda$ limits the length of a step. The usual first value, the largest entry of
-# $J^T J$, is right for random weights. From weights that solve a neighbor, the residual at
-# $\nu + \delta$ is $-\delta\, u_{xx}$, small, and an almost undamped step is the tangent of the branch
-# of solutions $\theta(\nu)$: the implicit function theorem. A careful damping throws this away.
+# A step solves $(J^T J + \lambda I)\,d = -J^T r$; the damping $\lambda$ limits its length. The usual
+# first value, the largest entry of $J^T J$, is right for random weights. From weights that solve a
+# neighbor, the residual $r(\theta, \nu + \delta) \approx \delta\, \partial_\nu r$ is small, and an
+# undamped step is, in the least-squares sense, the tangent $\delta\, \mathrm{d}\theta/\mathrm{d}\nu$ of
+# the branch of solutions $\theta(\nu)$. A careful damping throws this away.
 
 # %%
 donor = adapt(system_of(0.0158, 0), compiled.initial_parameters(0), 100, damping=None)[-1]
@@ -863,14 +884,14 @@ print(f"after 5 steps: careful {careful:.1e}, bold {bold:.1e}")
 # As before: *random*, *mean*, *joint*, *nearest* and *interpolated* donors, FOMAML and Reptile, with
 # five steps of Levenberg–Marquardt inside. New are
 #
-# - *single*: the solution at one small viscosity. The layer is hardest there; coming from the hard
-#   side is easier than going to it;
+# - *single*: the solution at one small viscosity, where the layer is thin;
 # - *conditioned*: a network with $\log \nu$ as an input, trained on points $(\nu, t, x)$;
 # - *frozen*: the hidden features of all donors as a basis, in which only the last layer is solved for.
-#   This is a reduced basis {cite}`chen2024`, and the limit of ANIL.
+#   This is a reduced basis {cite}`chen2024`; as in ANIL, only the last layer is adapted.
 #
 # The nine donors are a branch: each starts from the solution of its smaller neighbor, so that weights
-# correspond and can be interpolated. Random, mean, joint and single, and the meta-methods, written out:
+# correspond and can be interpolated. *Mean* is here the solution at $\nu = 0.0158$, the middle of the
+# range in $\log \nu$. For *joint*, several systems become one:
 
 
 # %%
@@ -985,6 +1006,7 @@ def learn_conditioned(seed):
     like = task(0.01)
     system = CollocationSystem(family, like, family.sample(like, (seed, 0)))
     theta = adapt(system, family.initial_parameters(seed), 40, damping=None)[-1]
+    # In this order: 16 biases, 4 x 16 weights whose last row is that of the feature, the rest.
     bias, kernel, rest = np.split(theta, [16, 80])
 
     def fold(nu):
@@ -1036,7 +1058,8 @@ def adapt_frozen(library, nu, seed):
 # %% [markdown]
 # ### The test
 #
-# Every rule on every test viscosity. The random start gets a longer path, and a tuned first damping.
+# Every rule on every test viscosity. The random start gets a longer path. It and that of FOMAML, which
+# is still close to it, get a first damping of `1e-4`, all others `1e-8`.
 
 # %%
 STEPS = np.array([0, 5, 10, 20, 50, 100])
@@ -1045,7 +1068,8 @@ STEPS = np.array([0, 5, 10, 20, 50, 100])
 def follow(name, rule, seed):
     """Return errors (tests, steps), errors at every tenth step for "random", seconds a step."""
     errors, every_tenth, seconds = np.full((len(HELD_OUT), len(STEPS)), np.nan), [], []
-    last, damping = (100, 1e-4) if name == "random" else (20, 1e-8)
+    last = 100 if name == "random" else 20
+    damping = 1e-4 if name in ("random", "FOMAML") else 1e-8
     for i, nu in enumerate(HELD_OUT):
         clock, steps = time.perf_counter(), last if i < len(TEST) else 10
         path = adapt(system_of(nu, seed), rule(nu), steps, damping=damping)
@@ -1113,42 +1137,50 @@ def line(name):
 frozen_line = dict(start="frozen", offline_steps=220, worst_at_10=f"{worst['frozen']:.1e}")
 columns = "start offline_steps " + " ".join(f"{k}_steps" for k in STEPS) + " worst_at_10"
 Table(
-    "Levenberg-Marquardt: relative L2 error (the steps of conditioned cost ten times as much)",
+    "Levenberg-Marquardt: relative L2 error (a step of conditioned works on all viscosities)",
     [*map(line, errors), frozen_line],
     columns,
 )
 
 # %%
 BOUNDS = dict(single=3e-4, interpolated=5e-5, nearest=5e-5, frozen=5e-5, conditioned=2e-3)
+BOUNDS |= dict(mean=2e-3, joint=5e-3, Reptile=5e-3, FOMAML=0.2)
 for name, bound in BOUNDS.items():
-    record(f"meta_optimization.lm_{name}", worst[name], at_most=bound, unit="relative L2")
-for name in ("random", "joint", "FOMAML", "Reptile"):
-    key = f"meta_optimization.lm_{name.lower()}_over_single"
-    record(key, worst[name] / worst["single"], at_least=1.2, unit="ratio of errors")
-best_single = min(["mean", "joint", "single", "FOMAML", "Reptile"], key=worst.get)
-record("meta_optimization.lm_best_start", worst[best_single], at_most=5e-3, unit="relative L2")
+    record(f"meta_optimization.lm_{name.lower()}", worst[name], at_most=bound, unit="relative L2")
+LIBRARY = ("nearest", "interpolated", "frozen")
+others = min(error for name, error in worst.items() if name not in LIBRARY)
+best = max(worst[name] for name in LIBRARY)
+record("meta_optimization.lm_library_gain", others / best, at_least=2, unit="ratio of errors")
+meta_learned = min(worst["Reptile"], worst["FOMAML"])
+for name in ("mean", "single"):
+    ratio = meta_learned / worst[name]
+    record(f"meta_optimization.lm_meta_over_{name}", ratio, at_least=1.1, unit="ratio of errors")
 record("meta_optimization.lm_library_seconds", max(r[3] for r in runs), unit="s")
 record(
     "meta_optimization.lm_step_ms",
     1e3 * np.median([r[0]["interpolated"][2] for r in runs]),
     unit="ms",
 )
-print("best single start:", best_single, "; best of all:", min(worst, key=worst.get))
+print("best of all:", min(worst, key=worst.get))
 
 # %% [markdown]
-# **The library of donors wins.** Solve nine viscosities, one after the other, and interpolate the
-# weights: after ten steps, {glue:text}`meta_optimization.lm_step_ms:.0f` ms each, the worst test viscosity
-# of the worst seed is right to {glue:text}`meta_optimization.lm_interpolated:.1e`. The nearest donor
-# ({glue:text}`meta_optimization.lm_nearest:.1e`) and the frozen features of all donors
-# ({glue:text}`meta_optimization.lm_frozen:.1e`) are its equals. All nine took at most
-# {glue:text}`meta_optimization.lm_library_seconds:.0f` s, compilation included.
+# **The library of donors wins.** Solve nine viscosities, one after the other: after ten steps from there,
+# {glue:text}`meta_optimization.lm_step_ms:.0f` ms each, the worst test viscosity of the worst seed is right
+# to {glue:text}`meta_optimization.lm_interpolated:.1e` with interpolated weights,
+# {glue:text}`meta_optimization.lm_nearest:.1e` from the nearest donor,
+# {glue:text}`meta_optimization.lm_frozen:.1e` with the frozen features of all. With so many donors,
+# interpolation gains nothing that ten steps do not. All nine took at most
+# {glue:text}`meta_optimization.lm_library_seconds:.0f` s, compilation included. The conditioned network
+# needs no step at all to be useful, and ends at {glue:text}`meta_optimization.lm_conditioned:.1e`.
 #
-# As a single start for the whole range, the meta-learned ones lose to *one* network that was solved at
-# one viscosity, if it is a small one ({glue:text}`meta_optimization.lm_single:.1e`; we tried three
-# viscosities before we chose this one). Joint training, the most obvious idea, is no better: one
-# network that suits all tasks a little suits none.
+# As a single start for the whole range, the meta-learned ones
+# ({glue:text}`meta_optimization.lm_reptile:.1e` for Reptile, {glue:text}`meta_optimization.lm_fomaml:.1e` for
+# FOMAML, which nine meta-steps hardly move) lose to *one* network solved at *one* viscosity, the middle
+# one ({glue:text}`meta_optimization.lm_mean:.1e`) or, better, a small one
+# ({glue:text}`meta_optimization.lm_single:.1e`; chosen among three by errors on such tests). Joint training
+# reaches {glue:text}`meta_optimization.lm_joint:.1e`.
 
-# %% mystnb={"figure": {"name": "fig-lm-transfer", "caption": "Error after ten steps against viscosity: median and range of five seeds. Small viscosities are hardest for all starts but the library."}}
+# %% mystnb={"figure": {"name": "fig-lm-transfer", "caption": "Error after ten steps against viscosity: median and range of five seeds."}}
 figure, axes = plt.subplots(figsize=(8, 4.4))
 order = np.argsort(HELD_OUT)
 for i, name in enumerate(("random", "FOMAML", "Reptile", "single", "interpolated")):
@@ -1171,8 +1203,8 @@ axes.set(
 figure.legend(loc="outside right upper")
 show(
     figure,
-    alt="Error after ten steps against viscosity for five starts. Random is highest; the library's "
-    "interpolation is lowest everywhere, below one in a hundred thousand.",
+    alt="Error after ten steps against viscosity for five starts. Random and FOMAML are highest; the "
+    "interpolated library is the lowest.",
 )
 
 # %% [markdown]
@@ -1200,6 +1232,9 @@ Table(
 )
 
 # %% [markdown]
+# Outside, the error after ten steps is at most {glue:text}`meta_optimization.lm_outside:.0e`; in the wide
+# range, at most {glue:text}`meta_optimization.lm_wide:.0e`.
+#
 # ### Is it paid back?
 #
 # Offline work is an investment. It pays off after
@@ -1210,7 +1245,8 @@ Table(
 #
 # queries. From scratch means the best we know for it: the same formulation and optimizer, a tuned
 # first damping, and a stop at the first tenth step at which it is as good as the adapted start after
-# its 10 steps; after 100 steps at the latest, even if it is not. All of that favors it.
+# its 10 steps, or after 100 steps, even if it is not. The search for the viscosity of *single* is not
+# charged.
 
 # %%
 scratch = np.array([r[0]["random"][1] for r in runs])  # seeds, tests, every tenth step
@@ -1223,6 +1259,9 @@ for name in ("single", "interpolated"):
     print(f"{name}: {needed:.0f} steps from scratch, paid back after {queries:.1f} queries")
 
 # %% [markdown]
+# The library is paid back after {glue:text}`meta_optimization.break_even_interpolated:.1f` queries, the
+# single start, for its lower accuracy, after {glue:text}`meta_optimization.break_even_single:.1f`.
+#
 # The classical solver of {doc}`first_pinn` needs none of this:
 
 # %%
@@ -1233,19 +1272,20 @@ classical = max(
     relative_l2(g(t, x), task(nu).exact(t, x)) for nu, g in zip(HELD_OUT, grids, strict=True)
 )
 record("meta_optimization.classical", classical, at_most=1e-6, unit="relative L2")
-record("meta_optimization.classical_seconds", grids[0].history.seconds[-1], unit="s")
+slowest = max(grid.history.seconds[-1] for grid in grids)
+record("meta_optimization.classical_seconds", slowest, unit="s")
 record(
     "meta_optimization.classical_gain",
     worst["interpolated"] / classical,
     at_least=2,
     unit="ratio of errors",
 )
-print(f"classical: worst {classical:.1e} in {grids[0].history.seconds[-1]:.3f} s")
+print(f"classical: worst {classical:.1e} in at most {slowest:.3f} s")
 
 # %% [markdown]
-# It is more accurate, {glue:text}`meta_optimization.classical_gain:.0f}` times, and takes
+# It is more accurate, {glue:text}`meta_optimization.classical_gain:.0f` times, and takes
 # {glue:text}`meta_optimization.classical_seconds:.2f` s a query, with nothing to learn before. On this
-# family nobody needs a network. Transfer is worth knowing for the families where no such solver exists.
+# family nobody needs a network. What transfers is the method: it asks for residuals only, and a family.
 
 # %% [markdown]
 # ## Coming from learn2learn, higher, Opifex
@@ -1302,6 +1342,8 @@ gap = max(
 record("meta_optimization.torch_gap", gap, at_most=1e-8, unit="gradient, largest difference")
 
 # %% [markdown]
+# They agree to {glue:text}`meta_optimization.torch_gap:.0e`.
+#
 # ## Results
 #
 # Everything this chapter recorded, with the bounds that would have stopped the build.
@@ -1326,7 +1368,7 @@ close_chapter("meta_optimization")
 #
 # One step gives $\phi - c = (1 - \alpha a)(\theta - c)$, so that MAML's gradient is
 # $a (1 - \alpha a)^2 (\theta - c)$ and FOMAML's is $a (1 - \alpha a)(\theta - c)$: the factor is
-# $1 - \alpha a$, here one half.
+# $1 - \alpha a$, one half for $a = 5$ and $\alpha = 0.1$.
 
 
 # %% tags=["hide-input"]
@@ -1390,7 +1432,7 @@ assert heat_error < 1e-3
 # ## Experiments to try
 #
 # - Give MAML and FOMAML ten times the budget. Does second order help once first order has converged?
-# - Train the published start on 2,000 points instead of 200. What becomes of the row *mean*?
+# - Adapt to 2,000 points instead of 200. What becomes of the rows *mean*?
 # - Use Adam instead of gradient descent inside of MAML, and test with gradient descent. Starts are
 #   learned for an optimizer: how badly do they fit another?
 # - Reduce the library to two donors. How many steps does that cost?
