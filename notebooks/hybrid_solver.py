@@ -429,8 +429,8 @@ print(f"start {start}, gain of the worst seed: value {value_gain:.1e}, density {
 
 # %% [markdown]
 # The end is better than the start by far, but so is a network without a teacher. What does the teacher
-# save? To see it, record every step, and add a third contestant, *both*: imitation, two steps on the
-# equations, and then the correction by a grid of second order and 20 cells.
+# save? To see it, record every step, and add a third contestant, *both*: 15 steps of imitation, three on
+# the equations, and then the correction by a grid of second order and 20 cells.
 
 
 # %%
@@ -439,8 +439,8 @@ def race(case):
     route, seed = case
     options = {"seed": seed, "record_every": 1, "monitor": lambda s: errors(s)[0]}
     if route == "both":
-        run = solve_mfg_hybrid(game, route=route, steps=2, **options)
-        return 2, run.history.stages[-1].seconds, run.history.stages[-1].error
+        run = solve_mfg_hybrid(game, route=route, steps=3, imitation_steps=15, **options)
+        return 3, run.history.stages[-1].seconds, run.history.stages[-1].error
     solve = solve_mfg_pinn if route == "random" else solve_mfg_hybrid
     history = solve(game, steps=60, tolerance=np.inf, **options).history
     reached = np.array(history.errors) <= 1e-3
@@ -451,7 +451,9 @@ def race(case):
 
 RACERS = ("random", "distill", "both")
 raced = side_by_side(race, [(route, seed) for seed in SEEDS for route in RACERS], "race")
-raced = np.median(np.reshape(raced, (5, 3, 3)), axis=0)
+raced = np.reshape(raced, (5, 3, 3))
+worst_both = raced[:, 2, 2].max()
+raced = np.median(raced, axis=0)
 
 # %% [markdown]
 # The grid's time is charged. Steps are what the method needs; seconds are what this machine took.
@@ -462,7 +464,7 @@ for route, (steps, seconds, error) in zip(RACERS, raced, strict=True):
 steps, seconds = raced[:, 0], raced[:, 1]
 record("hybrid_solver.race_random_steps", steps[0], at_most=40, unit="steps")
 record("hybrid_solver.race_steps", steps[1] / steps[0], at_most=0.6, unit="ratio of steps")
-record("hybrid_solver.race_both_error", raced[2, 2], at_most=1.5e-3, unit="relative L2")
+record("hybrid_solver.race_both_error", worst_both, at_most=1e-3, unit="relative L2")
 record("hybrid_solver.race_seconds", seconds[1] / seconds[0], unit="s/s")
 record("hybrid_solver.race_both_seconds", seconds[2] / seconds[0], unit="s/s")
 goal = max(run.history.errors[-1] for run in random)  # all of them reach it
@@ -500,7 +502,7 @@ show(
 # In the median, the teacher brings the steps on the equations down to
 # {glue:text}`hybrid_solver.race_steps:.2f` of those from random weights, and the time to
 # {glue:text}`hybrid_solver.race_seconds:.2f` (and {glue:text}`hybrid_solver.race_both_seconds:.2f` with
-# the correction, which stops at {glue:text}`hybrid_solver.race_both_error:.1e`), since imitation has a price as well. Second-order
+# the correction, which ends at {glue:text}`hybrid_solver.race_both_error:.1e` in the worst seed), since imitation has a price as well. Second-order
 # optimization needs only {glue:text}`hybrid_solver.race_random_steps:.0f` from random weights, which leaves little to
 # save. To the accuracy that all random starts reach in the end, the ratio of times is
 # {glue:text}`hybrid_solver.race_to_the_end:.2f`.
