@@ -56,7 +56,7 @@ ROUTES = (
 )
 figure, axes = plt.subplots(figsize=(7.2, 2.4))
 for height, name, boxes in ROUTES:
-    axes.text(-0.15, height, name, ha="right", va="center", color=COLORS[height])
+    axes.text(-0.15, height, name, ha="right", va="center")
     for i, text in enumerate(boxes):
         frame = {"boxstyle": "round", "fc": "none", "ec": COLORS[height]}
         axes.text(i + 0.4, height, text, ha="center", va="center", bbox=frame, fontsize=9)
