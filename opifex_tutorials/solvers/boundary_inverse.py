@@ -52,7 +52,8 @@ def wall_sensitivity(
 ) -> tuple[FloatArray, FloatArray]:
     """Return how the density answers to what happens at the lower wall, on each step.
 
-    One sparse factorization of both linearized equations (see ``_newton``) serves all answers.
+    One sparse factorization of both linearized equations serves all answers; see
+    :func:`opifex_tutorials.solvers.mfg_grid.newton`.
 
     Args:
         solution: of a game with a boundary.
@@ -67,7 +68,7 @@ def wall_sensitivity(
     if s.boundary is None:
         raise ValueError("solution with boundary=None: allowed are solutions with walls")
     u = solution.values[:-1].ravel()
-    m = (theta * solution.densities[1:] + (1 - theta) * solution.densities[:-1]).ravel()
+    m = s.average(solution.densities)
     delta, coupling = s.jumps(u), sparse.diags(s.game.coupling.derivative(m))
     B, E = s.matrix(s.rates(delta)), s.curvature(delta, m)
     both = splu(sparse.bmat([[B, -coupling], [E, B.T]]).tocsc())
@@ -79,7 +80,7 @@ def wall_sensitivity(
         right[0, steps, 0, steps] = -s.h * s.rates(-s.h * slopes)
     else:
         right[1, steps, 0, steps] = 1 / s.h
-        right[1] = (s._average.T @ right[1].reshape(-1, s.N)).reshape(right[1].shape)
+        right[1] = (s.averaging.T @ right[1].reshape(-1, s.N)).reshape(right[1].shape)
     averages = both.solve(right.reshape(-1, s.N)).reshape(right.shape)[1]
     answer = np.zeros((s.N + 1, s.J, s.N))
     for n, average in enumerate(averages):

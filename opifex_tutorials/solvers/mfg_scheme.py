@@ -111,7 +111,7 @@ class MeanFieldGameScheme:
         """Set θ, everywhere or one number per step and cell, and what depends on it."""
         self.theta = theta = np.broadcast_to(np.asarray(value), (self.N, self.J))
         weights = theta.ravel()
-        self._average = sparse.diags(weights) + sparse.diags(1 - weights) @ self._later
+        self.averaging = sparse.diags(weights) + sparse.diags(1 - weights) @ self._later
         potential = self.game.potential(self.t[:, None], self.x)
         self._potential = (theta * potential[1:] + (1 - theta) * potential[:-1]).ravel()
         self._wall, self._inflow = np.zeros((2, self.N, self.J))
@@ -182,7 +182,7 @@ class MeanFieldGameScheme:
     def jumps(self, u: FloatArray) -> FloatArray:
         """Return δ of every hop: first all to the right, then all to the left, on each step."""
         past = ((1 - self.theta) * self._terminal).ravel()
-        return self._difference @ (self._average @ u + past)
+        return self._difference @ (self.averaging @ u + past)
 
     def jumps_of(self, control: Callable[[FloatArray, FloatArray], ArrayLike]) -> FloatArray:
         """Return the δ for which agents move as ``control(t, x)``, finite at the faces, says."""
@@ -203,18 +203,18 @@ class MeanFieldGameScheme:
     def matrix(self, rates: FloatArray) -> Any:
         """Return the HJB equation linearized; its transpose is the Fokker-Planck equation."""
         hops = self.here.T @ sparse.diags(rates) @ self._difference
-        return self._time_difference - hops @ self._average
+        return self._time_difference - hops @ self.averaging
 
     def source(self) -> FloatArray:
         """Return the right-hand side of the Fokker-Planck equation."""
-        source = self._average.T @ self._inflow.ravel()
+        source = self.averaging.T @ self._inflow.ravel()
         source[: self.J] += self.initial_density / self.dt
         return source
 
     def curvature(self, delta: FloatArray, m: FloatArray) -> Any:
         """Return the derivative of the Fokker-Planck equation with respect to u."""
         weights = sparse.diags(-self._rate_slopes(delta) * (self.here @ m))
-        gradient = self._difference @ self._average
+        gradient = self._difference @ self.averaging
         return gradient.T @ weights @ gradient
 
     def factorize(self, rates: FloatArray) -> SuperLU:
