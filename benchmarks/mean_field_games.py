@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 
-from opifex_tutorials.losses.mean_field_games import GameSystem, conditions, gauss
+from opifex_tutorials.losses.games import hard
+from opifex_tutorials.losses.torch_system import System, gauss
 from opifex_tutorials.models.torch_mlp import MLP
 from opifex_tutorials.problems.mean_field_games import (
     CosineGame,
@@ -54,7 +55,7 @@ def measure(solve):
 def step_seconds(steps=200):
     """Return wall and processor time of single steps, 393 parameters, 2 x 512 residuals."""
     widths = (2, 17, 17, 2)
-    system = GameSystem(conditions(CosineGame(), "hard", gauss, (32, 16)), widths)
+    system = System(hard(CosineGame()).conditions(gauss, (32, 16)), widths)
     weights = [p.detach().numpy().ravel() for p in MLP(widths, seed=0).parameters()]
     state, times = LevenbergMarquardtState(np.concatenate(weights)), []
     for _ in range(steps):

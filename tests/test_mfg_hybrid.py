@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from opifex_tutorials.losses.mean_field_games import GameSystem, gauss, imitation
-from opifex_tutorials.models.mean_field_trials import TRIALS, ValuesOnly
+from opifex_tutorials.losses.games import FORMULATIONS, ValuesOnly, hard, imitation
+from opifex_tutorials.losses.torch_system import System, gauss
 from opifex_tutorials.models.torch_mlp import MLP
 from opifex_tutorials.problems.mean_field_games import CosineGame, Coupling, LinearQuadraticGame
 from opifex_tutorials.solvers import mfg_scheme, solve_mfg_grid, solve_mfg_hybrid, solve_mfg_pinn
@@ -62,7 +62,7 @@ def test_the_residuals_are_those_of_the_equations_by_automatic_differentiation(n
     def fields(t, x):
         angle = 2 * np.pi * x if game.boundary == "periodic" else np.pi * x
         # The feature is a cosine up to its sign.
-        feature = TRIALS["hard"](game, t.detach(), [x.detach()]).features[0, :, 1]
+        feature = hard(game).trial(t.detach(), x.detach()).features[0, :, 1]
         z = torch.stack([4 * t - 2, 2 * torch.cos(angle)], -1)
         z = z * torch.stack([torch.ones_like(t), (feature * z[:, 1]).detach().sign()], -1)
         model = MLP(network.widths, seed=0)
@@ -135,8 +135,8 @@ def test_a_corrected_grid_is_judged_by_the_game_without_its_sources():
 
 def test_values_without_derivatives_are_those_of_the_trial_function():
     t, x = (torch.from_numpy(z.copy()) for z in gauss((5, 6), 2).T)
-    for name, kind in TRIALS.items():
-        trial = kind(STRONG, t, [x])
+    for name, kind in FORMULATIONS.items():
+        trial = kind(STRONG).trial(t, x)
         outputs = torch.randn(4, len(t), 2, dtype=torch.float64)
         values = ValuesOnly(trial)
         assert values.features.shape == (1, *trial.features.shape[1:]), name
@@ -145,10 +145,10 @@ def test_values_without_derivatives_are_those_of_the_trial_function():
 
 
 def test_the_jacobian_of_the_imitation_is_that_of_finite_differences():
-    widths, theta = untrained(GAME, "hard", (5, 4), 1)
+    widths, theta = untrained(GAME, hard, (5, 4), 1)
     t, x = gauss((4, 5), 2).T.copy()
     known = np.stack([GAME.value(t, x), GAME.density(t, x)])
-    system = GameSystem([imitation(GAME, "hard", t, x, known)], widths)
+    system = System([imitation(GAME, hard, t, x, known)], widths)
     r, jacobian = system.linearize(theta)
     direction = np.random.default_rng(0).normal(size=len(theta))
     ahead, behind = (system.residuals(theta + s * direction) for s in (1e-6, -1e-6))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from opifex_tutorials.losses import mean_field_games as losses
-from opifex_tutorials.losses.mean_field_games import Fields
+from opifex_tutorials.losses.games import Fields
 from opifex_tutorials.problems.mean_field_games import (
     CosineGame,
     Coupling,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from opifex_tutorials.losses import formulations
-from opifex_tutorials.losses.derivatives import derivative
+from opifex_tutorials.losses.jax_system import derivative
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
 from opifex_tutorials.solvers import solve_burgers_grid, solve_burgers_pinn, solve_linear_pinn

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
-from opifex_tutorials.losses.collocation import CollocationProblem, CollocationSystem
-from opifex_tutorials.losses.formulations import burgers_layer
+from opifex_tutorials.losses.burgers import burgers_layer
+from opifex_tutorials.losses.jax_system import Program, System
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.training.gradient import adam, compile_block, initial_state, l_bfgs
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
@@ -38,12 +38,6 @@ class Decay:
         e0, e1 = np.exp(-p[1] * self.times), np.exp(-p[3] * self.times)
         jacobian = np.stack([e0, -p[0] * self.times * e0, e1, -p[2] * self.times * e1], axis=1)
         return self.residuals(p), jacobian
-
-    def curvature(self, p, d):
-        e0, e1 = np.exp(-p[1] * self.times), np.exp(-p[3] * self.times)
-        first = -2 * d[0] * d[1] * self.times * e0 + p[0] * d[1] ** 2 * self.times**2 * e0
-        second = -2 * d[2] * d[3] * self.times * e1 + p[2] * d[3] ** 2 * self.times**2 * e1
-        return first + second
 
 
 START = np.array([0.5, 0.2, 1.0, 1.5])
@@ -95,15 +89,13 @@ def test_the_correction_follows_the_curve_to_second_order():
         def linearize(self, p):
             return self.residuals(p), np.array([[2 * p[0]]])
 
-        def curvature(self, p, d):
-            return np.array([2 * d[0] ** 2])
-
     start = LevenbergMarquardtState(np.array([1.8]), damping=1e-12)
     with_correction, without = (
         levenberg_marquardt_step(Square(), start, geodesic=g).parameters[0] for g in (True, False)
     )
     d = (4 - 1.8**2) / 3.6
     assert without == pytest.approx(1.8 + d)
+    # a parabola has no third derivative, so that the difference gives its curvature exactly
     assert with_correction == pytest.approx(1.8 + d - d**2 / 3.6)
     assert abs(with_correction - 2) < abs(without - 2) / 5
 
@@ -129,8 +121,11 @@ def test_a_start_that_is_not_finite_is_refused():
 
 
 def test_the_correction_is_worth_its_price_on_burgers():
-    problem, compiled = BurgersProblem(0.05), CollocationProblem(burgers_layer, 512, (3, 8, 8, 1))
-    system = CollocationSystem(compiled, problem, compiled.sample(problem, (0, 0)))
+    problem, compiled = (
+        BurgersProblem(0.05),
+        Program(burgers_layer, BurgersProblem(0.05), 512, (8, 8)),
+    )
+    system = System(compiled, problem, compiled.sample(problem, (0, 0)))
     losses = [
         run(system, compiled.initial_parameters(0), 120, geodesic=g)[-1].loss for g in (True, False)
     ]

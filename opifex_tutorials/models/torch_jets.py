@@ -104,7 +104,7 @@ def network(
     return z
 
 
-def pull_back(values: Tensor, tape: Tape) -> Tensor:
+def pull_back(values: Tensor, tape: Tape, out: Tensor | None = None) -> Tensor:
     """Return the gradient of every value with respect to the parameters, shape (N, P).
 
     Each value may depend on the jets of its own point, or of its own point in each of K places.
@@ -114,10 +114,17 @@ def pull_back(values: Tensor, tape: Tape) -> Tensor:
     Args:
         values: shape (N,), computed from the jets that ``network`` returned at K N points.
         tape: of that call.
+        out: where to write the gradients; a new tensor by default.
     """
     adjoints = torch.autograd.grad(values.sum(), [z for _, z in tape], retain_graph=True)
-    blocks = []
+    if out is None:
+        size = sum((entering.shape[-1] + 1) * z.shape[-1] for entering, z in tape)
+        out = torch.empty(len(values), size, dtype=values.dtype)
+    at = 0
     for (entering, _), adjoint in zip(tape, adjoints, strict=True):
         a, e = (jet.unflatten(1, (-1, len(values))) for jet in (adjoint, entering))
-        blocks += [torch.einsum("ckno,ckni->noi", a, e).flatten(1), a[0].sum(0)]
-    return torch.cat(blocks, 1)
+        weights, biases = a.shape[-1] * e.shape[-1], a.shape[-1]
+        out[:, at : at + weights] = torch.einsum("ckno,ckni->noi", a, e).flatten(1)
+        out[:, at + weights : at + weights + biases] = a[0].sum(0)
+        at += weights + biases
+    return out

@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
-from opifex_tutorials.losses.mean_field_games import GameSystem, imitation
-from opifex_tutorials.models.mean_field_trials import is_even
+from opifex_tutorials.losses.games import FORMULATIONS, imitation, is_even
+from opifex_tutorials.losses.torch_system import System
 from opifex_tutorials.problems.game import MeanFieldGame
 from opifex_tutorials.solvers.mfg_grid import MeanFieldGameGridSolution, solve_mfg_grid
 from opifex_tutorials.solvers.mfg_pinn import MfgPinnSolution, solve_mfg_pinn, untrained
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import levenberg_marquardt
-from opifex_tutorials.validation import FloatArray, require_choice, require_integer
+from opifex_tutorials.validation import FloatArray, by_name, require_choice, require_integer
 
 ROUTES = ("distill", "correct", "both")
 # Of Levenberg-Marquardt, where a network starts to imitate, and where one that imitates starts to
@@ -187,12 +187,12 @@ def _imitate(
 ) -> MfgPinnSolution:
     """Fit a network to every other time of the grid, by Levenberg and Marquardt."""
     game, scheme = grid.game, grid.scheme
-    formulation, hidden = options.get("formulation", "hard"), options.get("hidden", (12, 12, 12))
-    widths, start = untrained(game, formulation, hidden, seed)
+    formulate = by_name("formulation", options.get("formulation", "hard"), FORMULATIONS)
+    widths, start = untrained(game, formulate, options.get("hidden", (12, 12, 12)), seed)
     half = game.boundary == "periodic" and is_even(game)  # the other half is its mirror image
     pick = slice(None, None, 2), slice(scheme.J // 2 if half else None)
     t, x = np.meshgrid(scheme.t[pick[0]], scheme.x[pick[1]], indexing="ij")
     known = np.stack([grid.values[pick].ravel(), grid.densities[pick].ravel()])
-    system = GameSystem([imitation(game, formulation, t.ravel(), x.ravel(), known)], widths)
-    parameters = levenberg_marquardt(start, steps, damping=IMITATION_DAMPING)(system)
-    return MfgPinnSolution(game, formulation, widths, parameters)
+    system = System([imitation(game, formulate, t.ravel(), x.ravel(), known)], widths)
+    parameters, _ = levenberg_marquardt(start, steps, damping=IMITATION_DAMPING)(system)
+    return MfgPinnSolution(game, formulate, widths, parameters)
