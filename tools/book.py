@@ -263,12 +263,19 @@ def results_page(pages: dict[str, Any]) -> str:
     lines: list[str] = []
     for name, page in pages.items():
         lines += [f"## {_title(name)}", "", f"Chapter {{doc}}`../notebooks/{name}`.", ""]
-        lines += ["| result | value | bound | unit |", "|---|--:|--:|---|"]
+        lines += ["| result | value | unit | bound | margin |", "|---|--:|---|--:|---|"]
         for key, r in page["results"].items():
-            lines.append(f"| `{key}` | {r['value']:.3g} | {r['bound']} | {r['unit']} |")
+            value, factor = f"{r['value']:.3g}", margin(r)
+            lines.append(f"| `{key}` | {value} | {r['unit']} | {r['bound']} | {factor} |")
         versions = ", ".join(f"{package} {v}" for package, v in page["versions"].items())
         lines += ["", f"Computed with Python {page['python']} on {page['system']}: {versions}.", ""]
     return "\n".join(lines) + "\n"
+
+
+def margin(result: dict[str, Any]) -> str:
+    """The factor between a value and its bound, and why it is large where the chapter says so."""
+    factor = "–" if result["margin"] is None else f"{result['margin']:.2g}×"
+    return f"{factor}, {result['loose']}" if result["loose"] else factor
 
 
 def _title(name: str) -> str:

@@ -3,7 +3,10 @@
 import copy
 import re
 
+import pytest
 from conftest import HTML, PAGES, ROOT, anchors, soup
+
+from opifex_tutorials.results import CLOSE, MACHINE_UNITS
 
 
 def test_every_chapter_is_in_the_book():
@@ -99,7 +102,9 @@ def test_results_page_holds_the_whole_ledger(ledger):
         assert chapter["closed"]
         assert {"numpy", "jax", "torch"} <= chapter["versions"].keys()
         for key, r in chapter["results"].items():
-            expected[key] = [f"{r['value']:.3g}", r["bound"], r["unit"]]
+            factor = "–" if r["margin"] is None else f"{r['margin']:.2g}×"
+            reason = f", {r['loose']}" if r["loose"] else ""
+            expected[key] = [f"{r['value']:.3g}", r["unit"], r["bound"], factor + reason]
     assert rows == expected
     assert {f"{name}.seconds" for name in ledger} <= rows.keys()
     assert {f"{name}.peak_memory" for name in ledger} <= rows.keys()
@@ -111,6 +116,38 @@ def test_ledger_has_every_chapter_and_keeps_its_bounds(ledger):
         for key, r in chapter["results"].items():
             assert r["at_most"] is None or r["value"] <= r["at_most"], key
             assert r["at_least"] is None or r["value"] >= r["at_least"], key
+
+
+def test_bounds_are_close_or_say_why_not(ledger):
+    assert far_bounds(ledger) == []
+
+
+def far_bounds(ledger):
+    """List every result whose bound lies farther away than a factor of CLOSE, without a reason."""
+    results = {key: r for chapter in ledger.values() for key, r in chapter["results"].items()}
+    return [
+        f"{key} = {r['value']:.3g}, promised {r['bound']}"
+        for key, r in results.items()
+        if r["unit"] not in MACHINE_UNITS
+        and not r["loose"]
+        and (r["margin"] is None or r["margin"] > CLOSE)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "offends"),
+    [
+        ({"margin": 3.0}, False),
+        ({"margin": 3.1}, True),
+        ({"margin": 3.1, "loose": "rounding level"}, False),
+        ({"margin": None}, True),
+        ({"margin": None, "unit": "s"}, False),
+    ],
+)
+def test_a_far_bound_is_noticed(changes, offends):
+    r = {"value": 0.5, "bound": "≤ 1", "unit": "seeds", "loose": None, **changes}
+    ledger = {"a": {"results": {"a.b": r}}}
+    assert far_bounds(ledger) == (["a.b = 0.5, promised ≤ 1"] if offends else [])
 
 
 def test_landing_page_shows_results_and_a_picture():
