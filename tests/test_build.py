@@ -192,16 +192,19 @@ def test_a_missed_bound_turns_the_book_red(scratch):
     ("old", "new", "complaint"),
     [
         ('close_chapter("tiny")', "1 / 0", "ZeroDivisionError"),
+        ('close_chapter("tiny")', 'close_chapter("tiny")\n1 / 0', "ZeroDivisionError"),
+        ('close_chapter("tiny")', 'close_chapter("tiny")\n\n# %%\n1 / 0', "ZeroDivisionError"),
         ('close_chapter("tiny")', "pass", 'must call close_chapter("tiny")'),
         ('"tiny.error"', '"other.error"', "allowed are chapters with results"),
     ],
-    ids=["failing cell", "not closed", "key of another chapter"],
+    ids=["failing cell", "closed, then failing", "failing after", "not closed", "foreign key"],
 )
 def test_a_faulty_notebook_turns_the_book_red(scratch, old, new, complaint):
     scratch.edit_notebook(old, new)
-    status, output = scratch.make("execute")
-    assert status != 0
-    assert complaint in output
+    for _ in range(2):  # and it stays red
+        status, output = scratch.make("execute")
+        assert status != 0
+        assert complaint in output
 
 
 @pytest.mark.parametrize(
@@ -266,6 +269,31 @@ def test_the_digest_changes_with_what_can_change_a_result(
     scratch.edit(path, old, new)
     assert (book.digest(notebook) != before) == changes
     assert book.render_digest() != page_before
+
+
+REPORT = """<testsuites><testsuite name="a" {}><testcase/></testsuite></testsuites>"""
+
+
+@pytest.mark.parametrize(
+    ("reports", "line"),
+    [
+        ([], "0 passed, 0 failed, 0 skipped"),
+        (["tests='7' failures='0' errors='0' skipped='0'"], "7 passed, 0 failed, 0 skipped"),
+        (
+            [
+                "tests='7' failures='2' errors='0' skipped='0'",
+                "tests='50' failures='1' errors='4' skipped='8'",
+            ],
+            "42 passed, 7 failed, 8 skipped",
+        ),
+    ],
+)
+def test_the_summary_counts_over_all_reports(tmp_path, monkeypatch, capsys, reports, line):
+    for number, counts in enumerate(reports):
+        (tmp_path / f"{number}.xml").write_text(REPORT.format(counts), encoding="utf-8")
+    monkeypatch.setattr(book, "REPORTS", tmp_path)
+    book.summary()
+    assert capsys.readouterr().out == line + "\n"
 
 
 def test_a_notebook_that_nbmake_does_not_run_is_noticed(scratch, monkeypatch):
