@@ -186,6 +186,7 @@ def _publish(key: str, folder: Path) -> None:
         "name": chapter,
         "results": results,
         "versions": _versions(),
+        "modules": sorted(m for m in sys.modules if m.partition(".")[0] == __package__),
         "closed": f"{chapter}.peak_memory" in results,
         "python": platform.python_version(),
         "system": platform.platform(),

@@ -7,6 +7,7 @@ import pytest
 from conftest import HTML, PAGES, ROOT, anchors, soup
 
 from opifex_tutorials.results import CLOSE, MACHINE_UNITS
+from tools import book
 
 
 def test_every_chapter_is_in_the_book():
@@ -148,6 +149,14 @@ def test_a_far_bound_is_noticed(changes, offends):
     r = {"value": 0.5, "bound": "≤ 1", "unit": "seeds", "loose": None, **changes}
     ledger = {"a": {"results": {"a.b": r}}}
     assert far_bounds(ledger) == (["a.b = 0.5, promised ≤ 1"] if offends else [])
+
+
+def test_what_a_chapter_loaded_is_what_it_is_said_to_depend_on(ledger):
+    modules = book.Package(ROOT / "opifex_tutorials").modules
+    for name, chapter in ledger.items():
+        found = book.dependencies(ROOT / "notebooks" / f"{name}.ipynb")
+        assert "opifex_tutorials.results" in chapter["modules"]
+        assert {modules[module] for module in chapter["modules"]} <= found, name
 
 
 def test_landing_page_shows_results_and_a_picture():
