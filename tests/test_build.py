@@ -421,6 +421,13 @@ def test_a_table_that_is_not_understood_hides_nothing(scratch, monkeypatch, tmp_
     assert {"room.first", "room.second"} <= found
 
 
+def test_another_python_is_another_digest(built, monkeypatch):
+    monkeypatch.setattr(book, "ROOT", built.root)
+    before = book.digest(built.root / "notebooks/tiny.ipynb")
+    monkeypatch.setattr(sys, "version", "4.0")
+    assert book.digest(built.root / "notebooks/tiny.ipynb") != before
+
+
 def test_a_file_that_is_no_module_counts(scratch, monkeypatch):
     monkeypatch.setattr(book, "ROOT", scratch.root)
     before = book.digest(scratch.root / "notebooks/tiny.ipynb")

@@ -9,8 +9,8 @@ import numpy as np
 
 from opifex_tutorials.environment.processes import Record
 
-#: largest relative error allowed for a second derivative: rounding leaves 1e-6 and 1e-15
-TOLERANCES = {"float32": 1e-3, "float64": 1e-12}
+#: largest relative error allowed for a second derivative
+TOLERANCES = {"float32": 1e-3, "float64": 1e-12}  # rounding leaves about 1e-6 and 1e-15
 
 _random = np.random.default_rng(0)
 #: a tanh network: weights (inputs, outputs) and biases of each layer; points of shape (points, 1)
