@@ -1,6 +1,7 @@
 """What the rendered pages say, read without a browser."""
 
 import copy
+import json
 import re
 
 import pytest
@@ -51,6 +52,65 @@ def test_no_output_is_an_error(page):
     outputs = soup(page).select(".cell_output")
     assert not [o for o in outputs if "Traceback (most recent call last)" in o.get_text()]
     assert not soup(page).select(".output.stderr")
+
+
+#: A number alone, as Python, NumPy, JAX or PyTorch show it.
+BARE_NUMBER = re.compile(
+    r"(?:np\.\w+|Array|tensor)?\(?[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)(?:\)|, \w+=.*\))?",
+    re.IGNORECASE,
+)
+
+
+def bare_numbers(notebook):
+    """Yield the results of cells that are shown as nothing but a number."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "execute_result":
+                text = "".join(output["data"].get("text/plain", ""))
+                if BARE_NUMBER.fullmatch(text.strip()):
+                    yield text
+
+
+def test_no_cell_ends_in_a_bare_number():
+    executed = (ROOT / "_build" / "executed").glob("*.ipynb")
+    found = {path.stem: [*bare_numbers(json.loads(path.read_text()))] for path in executed}
+    assert set(found) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {name: numbers for name, numbers in found.items() if numbers} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("1.1e-06", True),
+        ("3", True),
+        ("-0.5", True),
+        ("nan", True),
+        ("np.float64(0.5)", True),
+        ("Array(0.5, dtype=float64)", True),
+        ("tensor(42., dtype=torch.float64)", True),
+        ("tensor([42., 0.], dtype=torch.float64)", False),
+        ("'1 seed'", False),
+        ("5 seeds", False),
+    ],
+)
+def test_a_bare_number_is_noticed(text, bare):
+    output = {"output_type": "execute_result", "data": {"text/plain": [text]}}
+    assert list(bare_numbers({"cells": [{"outputs": [output]}, {}]})) == ([text] if bare else [])
+
+
+def test_what_a_cell_prints_is_one_box(page):
+    for cell in soup(page).select(".cell"):
+        assert len(cell.select(".cell_output > .output.stream")) <= 1, cell.get_text()
+
+
+def test_a_folded_cell_hides_its_code_and_shows_its_output():
+    folded = soup("notebooks/environment_check").select(".cell.tag_hide-input")
+    assert folded
+    for cell in folded:
+        code = cell.select_one("details.hide > .cell_input, details.hide .cell_input")
+        assert code is not None, cell.get_text()
+        assert not code.find_parent("details").has_attr("open")
+        assert not cell.select("details .cell_output")
 
 
 def test_links_inside_the_book_lead_somewhere(page):
