@@ -8,12 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from opifex_tutorials.losses.games import (
-    FORMULATIONS,
-    Fields,
-    fokker_planck_residual,
-    hjb_residual,
-)
+from opifex_tutorials.losses.games import FORMULATIONS, Fields, fokker_planck_residual, hjb_residual
 from opifex_tutorials.losses.torch_system import Formulate, System, gauss, sobol
 from opifex_tutorials.models import torch_jets as jets
 from opifex_tutorials.models.torch_mlp import MLP
@@ -161,9 +156,8 @@ def solve_mfg_pinn(
     start = drawn if start is None else np.array(start, dtype=np.float64)
     if start.shape != drawn.shape or not np.isfinite(start).all():
         raise ValueError(f"start of shape {start.shape}: allowed are {drawn.size} finite numbers")
-    if optimizer == "levenberg_marquardt":
-        advance = levenberg_marquardt(start, record_every, damping=damping)
-    else:
+    advance = levenberg_marquardt(start, record_every, damping=damping)
+    if optimizer != "levenberg_marquardt":
         advance = _gradient_method(start, record_every, optimizer, steps)
     solution = MfgPinnSolution(game, formulate, widths, start)
     return train(schedule, solution, advance, system, clock=clock, monitor=monitor)

@@ -65,6 +65,7 @@ class LevenbergMarquardtState:
             require_between("damping", self.damping, np.finfo(float).tiny, np.finfo(float).max)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a step that blows up is refused
 def levenberg_marquardt_step(
     system: LeastSquares, state: LevenbergMarquardtState, *, geodesic: bool = True
 ) -> LevenbergMarquardtState:
