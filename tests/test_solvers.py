@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from opifex_tutorials.losses import formulations
+from opifex_tutorials.losses import burgers
 from opifex_tutorials.losses.jax_system import derivative
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
@@ -120,7 +120,7 @@ def test_a_wrong_sign_in_the_residual_gives_a_wrong_solution(monkeypatch):
         u_xx = derivative(u_x, 1)
         return lambda t, x: u_t(t, x) - u(t, x) * u_x(t, x) - problem.viscosity * u_xx(t, x)
 
-    monkeypatch.setattr(formulations, "burgers_residual", flipped)
+    monkeypatch.setattr(burgers, "burgers_residual", flipped)
     forget_compiled()
     try:
         solution = solve_burgers_pinn(EASY, seed=0, tolerance=np.inf, **SMALL)
@@ -177,5 +177,5 @@ def test_other_bad_calls_are_refused():
 
 
 def test_a_formulation_of_ones_own():
-    solution = train_pinn(EASY, formulations.burgers_hard, seed=0, tolerance=np.inf, **SMALL)
+    solution = train_pinn(EASY, burgers.burgers_hard, seed=0, tolerance=np.inf, **SMALL)
     assert burgers_error(solution) < 0.1
