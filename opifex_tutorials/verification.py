@@ -66,7 +66,7 @@ def mass_drift(solution: Any, *, points: int = 1000) -> float:
             over its cells at the times of its steps; or one with a ``game`` and ``density(t, x)``,
             or a game itself, in one dimension: the density is integrated at 101 times by the
             midpoint rule, which converges spectrally for one that is periodic, or even at its
-            walls, or vanishes there. (From the box of a Gaussian game the exact one lacks 2e-9.)
+            walls, or vanishes there. (A Gaussian game lacks its tails beyond six standard deviations.)
         points: of the midpoint rule.
 
     Raises:
@@ -114,9 +114,9 @@ def exploitability(
         game: in one dimension.
         solution: with ``control(t, x)``, -λ∇u; or such a function.
         cells: of the grid; the default is 160. Without these options, a solution of this game on a
-            grid is judged on its own grid. On any other the grid's own error enters: the exact
-            control of the default ``CosineGame`` seems exploitable by 2.8e-10 with 160 cells and
-            steps; the figure falls as their fourth power.
+            grid is judged on its own grid. On any other the grid's own error enters, so that even
+            the exact control seems exploitable, by an amount that falls as the fourth power of
+            cells and steps; the chapter on mean field games measures it.
         steps: of time, by default as many as cells.
         order: of the scheme, by default 2.
         boundary: of the game that is played; see ``solve_mfg_grid``. It must be given for a

@@ -150,13 +150,13 @@ def test_random_points_are_drawn_anew_and_their_seed_counts(monkeypatch):
 
 def test_held_out_points_are_random_and_others_than_those_of_the_training(monkeypatch):
     seeds = watched_sobol(monkeypatch)
-    options = {**SMALL, "points": (32, 32), "steps": 5, "record_every": 5, "seed": 3}
-    solution = solve_mfg_pinn(GAME, **options)
+    solution = solve_mfg_pinn(GAME, **{**SMALL, "steps": 5, "record_every": 5, "seed": 3})
     assert seeds == [(3, HELD_OUT)]
-    for sample, found in ((gauss, "losses"), (sobol((3, HELD_OUT)), "held_out_losses")):
-        system = System(hard(GAME).conditions(sample, (32, 32)), solution.widths)
+    nodes, held_out = (gauss, (16, 16)), (sobol((3, HELD_OUT)), (32, 32))
+    for name, (sample, counts) in {"losses": nodes, "held_out_losses": held_out}.items():
+        system = System(hard(GAME).conditions(sample, counts), solution.widths)
         expected = np.sum(system.residuals(solution.parameters) ** 2)
-        assert getattr(solution.history, found) == pytest.approx([expected], rel=1e-9)
+        assert getattr(solution.history, name) == pytest.approx([expected], rel=1e-9)
 
 
 def test_a_seed_fixes_the_result_and_a_solution_survives_pickling():
