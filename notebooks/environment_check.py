@@ -541,7 +541,7 @@ def measure(training, widths, precision, steps):
 
 # %%
 sizes = {  # widths of all layers, and steps in a block
-    "small": ([2, 20, 20, 1], 100),
+    "small": ([2, 20, 20, 1], 60),
     "medium": ([2, *5 * [30], 1], 20),
     "large": ([2, *8 * [40], 1], 6),
 }
