@@ -163,16 +163,13 @@ class Program:
 
     def field(self, problem: Any, parameters: jax.Array, point: tuple[jax.Array, ...]) -> jax.Array:
         """Evaluate the candidate at one point, given by its coordinates."""
-        return self._candidate(problem, parameters)(*point)
+        trial = self.formulate(problem, self.points).trial
+        return trial.candidate(self._network(trial, parameters))(*point)
 
     def loss(self, parameters: jax.Array, data: tuple[Any, Points]) -> jax.Array:
         """Return the sum of mean squares of all conditions; data are problem and points."""
         problem, points = data
         return jnp.sum(self._residuals(problem, parameters, points) ** 2)
-
-    def _candidate(self, problem: Any, parameters: jax.Array) -> Field:
-        trial = self.formulate(problem, self.points).trial
-        return trial.candidate(self._network(trial, parameters))
 
     def _network(self, trial: Trial, parameters: jax.Array) -> Field:
         model = nnx.merge(self._graph, self.weights(parameters))
@@ -197,40 +194,27 @@ class Program:
     ) -> Iterator[tuple[jax.Array, Any]]:
         """Yield the scaled residuals of each condition and, if asked for, their Jacobian."""
         formulation = self.formulate(problem, self.points)
-        trial = formulation.trial
         for condition, cube in zip(formulation.conditions, points, strict=True):
-            at = jax.vmap(condition.place)(cube)
+            yield self._part(formulation.trial, condition, cube, parameters, jacobian)
 
-            def residual(network: Field, *point: Any, c: Condition = condition) -> jax.Array:
-                return c.points**-0.5 * c.residual(trial.candidate(network))(*point)
-
-            indices = jets.requested(residual, self.widths[-1], len(at))
-            if indices is None:
-                yield self._by_nesting(trial, residual, at, parameters, jacobian)
-            else:
-                yield self._by_jets(trial, residual, at, indices, parameters, jacobian)
-
-    def _by_nesting(
-        self, trial: Trial, residual: Field, at: Any, parameters: jax.Array, jacobian: bool
+    def _part(
+        self, trial: Trial, condition: Condition, cube: jax.Array, theta: jax.Array, jacobian: bool
     ) -> tuple[jax.Array, Any]:
-        def one(parameters: jax.Array, *point: jax.Array) -> jax.Array:
-            return residual(self._network(trial, parameters), *point)
+        at = jax.vmap(condition.place)(cube)
 
-        axes = (None, *(0 for _ in at))
-        if jacobian:
-            return jax.vmap(jax.value_and_grad(one), axes)(parameters, *at)
-        return jax.vmap(one, axes)(parameters, *at), None
+        def residual(network: Field, *point: jax.Array) -> jax.Array:
+            return len(cube) ** -0.5 * condition.residual(trial.candidate(network))(*point)
 
-    def _by_jets(
-        self,
-        trial: Trial,
-        residual: Field,
-        at: Any,
-        indices: Sequence[jets.Index],
-        parameters: jax.Array,
-        jacobian: bool,
-    ) -> tuple[jax.Array, Any]:
-        model = nnx.merge(self._graph, self.weights(parameters))
+        indices = jets.requested(residual, self.widths[-1], len(at))
+        if indices is None:  # the network is asked elsewhere, and so evaluated anew each time
+
+            def one(theta: jax.Array, *point: jax.Array) -> Any:
+                return residual(self._network(trial, theta), *point)
+
+            both = jax.vmap(jax.value_and_grad(one), (None, *(0 for _ in at)))
+            return both(theta, *at)  # what is not used is not computed
+
+        model = nnx.merge(self._graph, self.weights(theta))
         layers = [(layer.kernel[...], layer.bias[...]) for layer in model.layers]  # type: ignore[index]
         inputs = jets.of_function(trial.features, at, indices, derivative)
 
@@ -242,7 +226,7 @@ class Program:
 
         if not jacobian:
             return total(None)[1][0], None
-        zeros = [{a: jnp.zeros((len(at[0]), n)) for a in indices} for n in self.widths[1:]]
+        zeros = [{a: jnp.zeros((len(cube), n)) for a in indices} for n in self.widths[1:]]
         adjoints, (r, entering) = jax.grad(total, has_aux=True)(zeros)
         return r, jets.pull_back(adjoints, entering)
 

@@ -57,14 +57,8 @@ def gradient_steps(loss: Loss, optimizer: optax.GradientTransformation, steps: i
         def step(carry: tuple[Parameters, Any], _: None) -> tuple[tuple[Parameters, Any], None]:
             parameters, state = carry
             value, gradient = jax.value_and_grad(loss)(parameters, data)
-            updates, state = any_optimizer.update(
-                gradient,
-                state,
-                parameters,
-                value=value,
-                grad=gradient,
-                value_fn=lambda p: loss(p, data),
-            )
+            line = {"value": value, "grad": gradient, "value_fn": lambda p: loss(p, data)}
+            updates, state = any_optimizer.update(gradient, state, parameters, **line)
             return (optax.apply_updates(parameters, updates), state), None
 
         return jax.lax.scan(step, (start, optimizer.init(start)), length=steps)[0][0]
