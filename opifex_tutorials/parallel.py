@@ -1,7 +1,6 @@
 """Seeds side by side: one single-threaded process per core."""
 
 import os
-import sys
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -20,7 +19,7 @@ def side_by_side(
     """Return ``[function(a) for a in arguments]``, computed in one process per core.
 
     Works in notebooks and in scripts without a ``__main__`` guard; ``function`` may be defined in
-    the notebook. Its results come back by pickling. JAX has the caller's precision everywhere.
+    the notebook. Its results come back by pickling.
 
     Raises:
         Exception: the first that a call raised.
@@ -28,17 +27,8 @@ def side_by_side(
     tasks = list(arguments)
     with parallel_config("loky", inner_max_num_threads=1, initializer=_prepare_worker):
         runner = Parallel(n_jobs=min(cpu_count(), max(1, len(tasks))), return_as="generator")
-        precise = "jax" in sys.modules and sys.modules["jax"].config.jax_enable_x64
-        results = runner(delayed(_call)(function, task, precise) for task in tasks)
+        results = runner(delayed(function)(task) for task in tasks)
         return list(progress(results, description, total=len(tasks)))
-
-
-def _call(function: Callable[[A], R], task: A, precise: bool) -> R:
-    if precise:  # as in the caller; a new process starts JAX in single precision
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-    return function(task)
 
 
 def _prepare_worker() -> None:

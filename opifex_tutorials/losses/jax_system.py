@@ -6,8 +6,8 @@ for networks of one size; a *system* is a program at fixed points: a least-squar
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import jax
@@ -137,6 +137,7 @@ class Program:
         enable_float64()
         register(type(problem))  # type: ignore[arg-type]
         self.formulate, self.points = formulate, points
+        self._made_of = formulate, problem, points, tuple(hidden)
         formulation = formulate(problem, points)
         corner = [jnp.asarray(low, dtype=float) for low, _ in problem.bounds.values()]
         inputs = formulation.trial.features(*corner).shape[0]
@@ -146,6 +147,10 @@ class Program:
         self.evaluate = jax.jit(jax.vmap(self.field, in_axes=(None, None, 0)))
         self.residuals = jax.jit(self._residuals)
         self.linearize = jax.jit(self._linearize)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Compile anew in another process, once for all copies that arrive there."""
+        return compile_program, self._made_of
 
     def initial_parameters(self, seed: int) -> FloatArray:
         """Draw the parameters of a new network, shape (P,)."""
@@ -229,6 +234,32 @@ class Program:
         zeros = [{a: jnp.zeros((len(cube), n)) for a in indices} for n in self.widths[1:]]
         adjoints, (r, entering) = jax.grad(total, has_aux=True)(zeros)
         return r, jets.pull_back(adjoints, entering)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a compiled program depends on; any problem of the kind can make it."""
+
+    formulate: Formulate
+    kind: type
+    dimension: int
+    points: int
+    hidden: tuple[int, ...]
+    problem: Any = field(compare=False)
+
+
+def compile_program(
+    formulate: Formulate, problem: Any, points: int, hidden: tuple[int, ...]
+) -> Program:
+    """Compile a formulation once per process: seeds and problems of the same kind share it."""
+    dimension = len(problem.bounds)
+    return compile_kind(Kind(formulate, type(problem), dimension, points, hidden, problem))
+
+
+@lru_cache(maxsize=32)
+def compile_kind(kind: Kind) -> Program:
+    """Compile a formulation for any problem of its kind."""
+    return Program(kind.formulate, kind.problem, kind.points, kind.hidden)
 
 
 @dataclass(frozen=True)
