@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from opifex_tutorials.losses.collocation import CollocationProblem
-from opifex_tutorials.losses.formulations import burgers_soft
+from opifex_tutorials.losses.burgers import burgers_soft
+from opifex_tutorials.losses.jax_system import Program
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.training.meta_learning import (
     Task,
@@ -45,7 +45,7 @@ def timed(run):
 def main():
     """Time both, and check that they do the same."""
     problems = [BurgersProblem(float(nu), 0.5) for nu in np.linspace(0.005, 0.05, 12)[::2]]
-    system = CollocationProblem(burgers_soft, 256, (2, 32, 32, 1))
+    system = Program(burgers_soft, problems[0], 256, (32, 32))
     tasks = [(problem, system.sample(problem, (0,))) for problem in problems]
     batch = stack([Task(task, task) for task in tasks])
     start = jnp.asarray(system.initial_parameters(0))

@@ -34,7 +34,9 @@ def side_by_side(
 def _prepare_worker() -> None:
     # XLA splits even small matrix products over all cores. With a process per core these threads
     # wait for each other: a step was seen to take ten times as long.
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    # What the caller asked of XLA, a number of devices for example, stays.
+    asked = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{asked} --xla_cpu_multi_thread_eigen=false".strip()
     # Loky takes a worker that has grown by 300 MB for a leak and replaces it. Here it is compiled
     # code, which the next task needs.
     process_executor._MAX_MEMORY_LEAK_SIZE = 4_000_000_000

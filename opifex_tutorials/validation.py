@@ -1,12 +1,13 @@
 """Checks of arguments: a bad one raises ``ValueError``: its name, its value, what is allowed."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+F = TypeVar("F")  # a function
 
 
 def require_finite(name: str, value: Any) -> float:
@@ -55,6 +56,16 @@ def require_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     return str(value)
 
 
+def by_name(name: str, value: str | F, known: Mapping[str, F]) -> F:
+    """Return what ``value`` names among the ``known``, or ``value`` itself if it is a function."""
+    if not isinstance(value, str) and callable(value):
+        return value
+    if not isinstance(value, str) or value not in known:
+        names = ", ".join(map(repr, known))
+        raise ValueError(f"{name}={value!r}: allowed are {names}, or a function")
+    return known[value]
+
+
 def require_widths(widths: Sequence[int]) -> tuple[int, ...]:
     """Return the sizes of all layers, input and output included, e.g. ``(2, 20, 20, 1)``."""
     try:
@@ -80,9 +91,13 @@ def require_coordinates(
         One float64 array per coordinate, all of the common shape.
 
     Raises:
-        ValueError: naming the coordinate that is not finite or outside of the domain, or the
-            shapes that do not broadcast.
+        ValueError: naming the coordinate that is not finite or outside of the domain, the shapes
+            that do not broadcast, or the number of coordinates.
     """
+    if len(coordinates) != len(bounds):
+        raise ValueError(
+            f"{len(coordinates)} coordinates: allowed are {len(bounds)}: {', '.join(bounds)}"
+        )
     arrays = []
     for (name, (low, high)), coordinate in zip(bounds.items(), coordinates, strict=True):
         array = np.asarray(coordinate, dtype=np.float64)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from jax.flatten_util import ravel_pytree
 
-from opifex_tutorials.losses.collocation import CollocationProblem
-from opifex_tutorials.losses.formulations import burgers_hard, linear
+from opifex_tutorials.losses.burgers import burgers_hard
+from opifex_tutorials.losses.jax_system import Program
+from opifex_tutorials.losses.linear import linear_hard
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, WaveProblem
 from opifex_tutorials.training.levenberg_marquardt import (
@@ -201,16 +202,15 @@ def test_meta_training_samples_new_tasks_in_every_step():
 
 FAMILIES = {
     "burgers": (burgers_hard, [BurgersProblem(v, 0.5) for v in (0.01, 0.05)]),
-    "heat": (linear, [HeatProblem(diffusivity=d) for d in (0.02, 0.1)]),
-    "wave": (linear, [WaveProblem(speed=c) for c in (0.8, 1.2)]),
+    "heat": (linear_hard, [HeatProblem(diffusivity=d) for d in (0.02, 0.1)]),
+    "wave": (linear_hard, [WaveProblem(speed=c) for c in (0.8, 1.2)]),
 }
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_families_of_problems_are_batches_of_tasks(name):
     build, problems = FAMILIES[name]
-    inputs = build(problems[0], 64).inputs
-    compiled = CollocationProblem(build, 64, (inputs, 8, 1))
+    compiled = Program(build, problems[0], 64, (8,))
     data = [(p, compiled.sample(p, (0,))) for p in problems]
     tasks = stack([Task(d, d) for d in data])
     start = jnp.asarray(compiled.initial_parameters(0))
@@ -225,7 +225,7 @@ def test_families_of_problems_are_batches_of_tasks(name):
 
 
 def burgers_system():
-    compiled = CollocationProblem(burgers_hard, 128, (2, 6, 1))
+    compiled = Program(burgers_hard, BurgersProblem(0.05), 128, (6,))
     problem = BurgersProblem(0.05, 0.5)
     points = compiled.sample(problem, (0,))
 

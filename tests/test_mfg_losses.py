@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from opifex_tutorials.losses import mean_field_games as losses
-from opifex_tutorials.losses.mean_field_games import GameSystem, conditions, gauss, sobol
+from opifex_tutorials.losses import games as losses
+from opifex_tutorials.losses.games import FORMULATIONS, Fields, hard, is_even
+from opifex_tutorials.losses.torch_system import System, gauss, sobol
 from opifex_tutorials.models import torch_jets as jets
-from opifex_tutorials.models.mean_field_trials import TRIALS, Fields, is_even
 from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.models.torch_mlp import MLP
 from opifex_tutorials.problems.mean_field_games import (
@@ -40,11 +40,11 @@ both = pytest.mark.parametrize("formulation", ["hard", "soft"])
 def system(game, formulation, counts=(5, 4), hidden=(6, 5), seed=3):
     """Return a small system and weights whose biases are not zero."""
     sample = gauss if game.dimension == 1 else sobol((seed,))
-    found = conditions(game, formulation, sample, counts)
+    found = FORMULATIONS[formulation](game).conditions(sample, counts)
     widths = (found[0].trial.features.shape[-1], *hidden, 2)
     weights = torch.nn.utils.parameters_to_vector(MLP(widths, seed=seed).parameters())
     noise = 0.1 * np.random.default_rng(seed).standard_normal(len(weights))
-    return GameSystem(found, widths), weights.detach().numpy() + noise
+    return System(found, widths), weights.detach().numpy() + noise
 
 
 def points_of(game, counts=(5, 4), seed=3):
@@ -130,26 +130,6 @@ def test_the_jacobian_agrees_with_automatic_differentiation(game, formulation):
     np.testing.assert_allclose(jacobian, expected, rtol=1e-9, atol=1e-10 * np.abs(expected).max())
 
 
-def slope_along(ours, direction, parameters):
-    return torch.func.jvp(ours._stacked, (parameters,), (direction,))[1]
-
-
-# PyTorch's own forward mode calls what it has deprecated.
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
-@both
-def test_the_curvature_agrees_with_automatic_differentiation(formulation):
-    ours, parameters = system(CosineGame(), formulation)
-    theta = torch.from_numpy(parameters)
-    for length in (1e-6, 1e-2, 10.0):
-        direction = np.random.default_rng(1).standard_normal(len(parameters))
-        direction *= length / np.linalg.norm(direction)
-        d = torch.from_numpy(direction)
-        slope = partial(slope_along, ours, d)
-        expected = torch.func.jvp(slope, (theta,), (d,))[1].numpy()
-        error = np.linalg.norm(ours.curvature(parameters, direction) - expected)
-        assert error < 1e-5 * np.linalg.norm(expected)
-
-
 def exact_fields(game, t, x):
     """Jets of the closed form, by automatic differentiation in time and space."""
     t, x = torch.from_numpy(t).requires_grad_(), torch.from_numpy(x)
@@ -198,7 +178,7 @@ def test_hard_conditions_hold_for_any_weights(game):
 
     def fields(t, *x):
         t, *x = map(torch.from_numpy, (t, *x))
-        trial = TRIALS["hard"](game, t, x)
+        trial = hard(game).trial(t, *x)
         outputs = jets.network(torch.from_numpy(3 * parameters), ours.widths, trial.features)
         return Fields(*(jet.numpy() for jet in trial(outputs)))
 
@@ -222,6 +202,20 @@ def test_symmetry_is_seen_in_the_data():
     assert is_even(CosineGame())
     assert is_even(CosineGame(dimension=3))
     assert not is_even(ExampleGame())
+
+
+@pytest.mark.parametrize("part", ["_potential", "_terminal_cost", "_initial_density"])
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_one_uneven_part_of_the_data_makes_a_game_uneven(monkeypatch, part, dimension):
+    right = getattr(CosineGame, part)
+
+    def tilted(game, xp, *points):
+        x = points[-1]
+        return right(game, xp, *points) + 1e-3 * xp.sin(2 * np.pi * x[-1])
+
+    game = CosineGame(dimension=dimension)
+    monkeypatch.setattr(CosineGame, part, tilted)
+    assert not is_even(game)
 
 
 def test_gauss_nodes_integrate_polynomials_and_know_their_limits():

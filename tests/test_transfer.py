@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from opifex_tutorials.losses.collocation import CollocationProblem, CollocationSystem
-from opifex_tutorials.losses.formulations import burgers_layer
+from opifex_tutorials.losses.burgers import burgers_layer
+from opifex_tutorials.losses.jax_system import Program, System
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.training.transfer import DonorLibrary, adapt, solve_branch
 
@@ -41,11 +41,6 @@ class Circle:
         c, s = np.cos(p[1]), np.sin(p[1])
         return self.residuals(p), np.array([[c, -p[0] * s], [s, p[0] * c]])
 
-    def curvature(self, p, d):
-        c, s = np.cos(p[1]), np.sin(p[1])
-        rotate, stretch = -p[0] * d[1] ** 2, 2 * d[0] * d[1]
-        return np.array([rotate * c - stretch * s, rotate * s + stretch * c])
-
 
 def test_adapt_finds_what_scipy_finds_and_a_branch_visits_every_member():
     start = np.array([1.3, 0.5])
@@ -78,12 +73,12 @@ def test_bad_arguments_are_named(call, message):
 @pytest.fixture(scope="module")
 def family():
     """The layer formulation of Burgers, as a function of viscosity, and a measure of error."""
-    compiled = CollocationProblem(burgers_layer, 512, (3, 10, 10, 1))
+    compiled = Program(burgers_layer, BurgersProblem(0.05), 512, (10, 10))
     points = compiled.sample(BurgersProblem(0.02, 0.5), (0, 0))
     t, x = (a.ravel() for a in np.meshgrid(np.linspace(0.05, 0.5, 10), np.linspace(-1, 1, 101)))
 
     def system_of(viscosity):
-        return CollocationSystem(compiled, BurgersProblem(float(viscosity), 0.5), points)
+        return System(compiled, BurgersProblem(float(viscosity), 0.5), points)
 
     def error(viscosity, parameters):
         problem = BurgersProblem(viscosity, 0.5)

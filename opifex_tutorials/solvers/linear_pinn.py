@@ -2,17 +2,23 @@
 
 from typing import Any
 
-from opifex_tutorials.losses.formulations import linear
+from opifex_tutorials.losses.jax_system import Formulate
+from opifex_tutorials.losses.linear import FORMULATIONS
 from opifex_tutorials.problems.linear import LinearProblem
 from opifex_tutorials.solvers.pinn import PinnSolution, train_pinn
+from opifex_tutorials.validation import by_name
 
 
-def solve_linear_pinn(problem: LinearProblem, *, seed: int, **options: Any) -> PinnSolution:
-    """Solve a linear problem by a PINN with all conditions built in.
+def solve_linear_pinn(
+    problem: LinearProblem, *, seed: int, formulation: str | Formulate = "hard", **options: Any
+) -> PinnSolution:
+    """Solve a linear problem by a PINN.
 
     Args:
         problem: a heat, wave or Poisson problem.
         seed: of the initial weights and of the collocation points.
+        formulation: ``"hard"`` (all conditions built in), or a function as in
+            :func:`opifex_tutorials.solvers.pinn.train_pinn`.
         options: as in :func:`opifex_tutorials.solvers.pinn.train_pinn`, with the same defaults.
 
     Raises:
@@ -21,4 +27,5 @@ def solve_linear_pinn(problem: LinearProblem, *, seed: int, **options: Any) -> P
     """
     if not isinstance(problem, LinearProblem):
         raise ValueError(f"problem={problem!r}: allowed are {LinearProblem}")
-    return train_pinn(problem, linear, seed=seed, **options)
+    formulate = by_name("formulation", formulation, FORMULATIONS)
+    return train_pinn(problem, formulate, seed=seed, **options)

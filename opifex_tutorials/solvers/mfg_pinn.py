@@ -8,22 +8,16 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from opifex_tutorials.losses.mean_field_games import (
-    GameSystem,
-    conditions,
-    fokker_planck_residual,
-    gauss,
-    hjb_residual,
-    sobol,
-)
+from opifex_tutorials.losses.games import FORMULATIONS, Fields, fokker_planck_residual, hjb_residual
+from opifex_tutorials.losses.torch_system import Formulate, System, gauss, sobol
 from opifex_tutorials.models import torch_jets as jets
-from opifex_tutorials.models.mean_field_trials import TRIALS, Fields
 from opifex_tutorials.models.torch_mlp import MLP
 from opifex_tutorials.problems.game import MeanFieldGame
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import HELD_OUT, Advance, Schedule, levenberg_marquardt, train
 from opifex_tutorials.validation import (
     FloatArray,
+    by_name,
     require_choice,
     require_coordinates,
     require_integer,
@@ -40,14 +34,14 @@ class MfgPinnSolution:
 
     Attributes:
         game: what was solved.
-        formulation: ``"hard"`` or ``"soft"``.
+        formulate: the formulation it was solved in.
         widths: of all layers.
         parameters: of the network, shape (P,).
         history: of the training.
     """
 
     game: MeanFieldGame
-    formulation: str
+    formulate: Formulate
     widths: tuple[int, ...]
     parameters: FloatArray
     history: History = field(default_factory=History)
@@ -85,9 +79,10 @@ class MfgPinnSolution:
         arrays = require_coordinates(self.game.bounds, *coordinates)
         points = torch.from_numpy(np.stack([a.ravel() for a in arrays]))
         parameters, found = torch.from_numpy(self.parameters), []
+        formulation = self.formulate(self.game)
         with torch.no_grad():
             for block in points.split(BLOCK, 1):
-                trial = TRIALS[self.formulation](self.game, block[0], list(block[1:]))
+                trial = formulation.trial(*block)
                 outputs = jets.network(parameters, self.widths, trial.features)
                 found.append(part(trial(outputs)).numpy())
         return np.concatenate(found, 1).reshape(-1, *arrays[0].shape)
@@ -97,7 +92,7 @@ def solve_mfg_pinn(
     game: MeanFieldGame,
     *,
     seed: int,
-    formulation: str = "hard",
+    formulation: str | Formulate = "hard",
     optimizer: str = "levenberg_marquardt",
     sampling: str | None = None,
     hidden: Sequence[int] = (12, 12, 12),
@@ -115,14 +110,15 @@ def solve_mfg_pinn(
     Args:
         game: the game.
         seed: of the initial weights and of random points.
-        formulation: ``"hard"`` (initial and terminal data, periodicity or walls built in) or
-            ``"soft"`` (all of these in the loss).
+        formulation: ``"hard"`` (initial and terminal data, periodicity or walls built in),
+            ``"soft"`` (all of these in the loss), or a function that makes one from the game; see
+            :mod:`opifex_tutorials.losses.torch_system`.
         optimizer: ``"levenberg_marquardt"``, ``"adam"`` or ``"l_bfgs"``.
         sampling: ``"gauss"`` (default in one dimension: fixed Gauss-Legendre nodes, 32 x 24 by
             default) or ``"sobol"`` (default in more: random points, 1024 by default, drawn anew).
-            On the periodic game, five seeds, the errors of u were 3e-7 to 4e-7 and 2e-7 to 8e-7.
-        hidden: widths of the hidden layers. The default has about 370 parameters; the median error
-            on the periodic game was 2.0e-7, against 3.4e-7 with (16, 16) in the same time.
+            On the periodic game the errors with random points are as small, but scatter more.
+        hidden: widths of the hidden layers. The default has about 370 parameters; on the periodic
+            game it was better than (16, 16) in the same time.
         points: numbers of points in time and in space. Keep their product at twice the number of
             parameters, since each point gives two residuals; with fewer the network overfits.
         steps: budget, in steps of the optimizer.
@@ -141,7 +137,7 @@ def solve_mfg_pinn(
         ConvergenceError: if the residual on held-out points stays above the tolerance.
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
-    require_choice("formulation", formulation, tuple(TRIALS))
+    formulate = by_name("formulation", formulation, FORMULATIONS)
     sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
     require_choice("sampling", sampling, ("gauss", "sobol"))
     every = None if sampling == "gauss" else resample_every
@@ -151,29 +147,28 @@ def solve_mfg_pinn(
     n_time, n_space = (require_integer("points", count, 1, 2**16) for count in points)
     clock = Stopwatch()
 
-    def system(done: int) -> GameSystem:
+    def system(done: int) -> System:
         sample = sobol((seed, done)) if sampling == "sobol" or done == HELD_OUT else gauss
         counts = (32, 32) if done == HELD_OUT else (n_time, n_space)
-        return GameSystem(conditions(game, formulation, sample, counts), widths)
+        return System(formulate(game).conditions(sample, counts), widths)
 
-    widths, drawn = untrained(game, formulation, hidden, seed)
+    widths, drawn = untrained(game, formulate, hidden, seed)
     start = drawn if start is None else np.array(start, dtype=np.float64)
     if start.shape != drawn.shape or not np.isfinite(start).all():
         raise ValueError(f"start of shape {start.shape}: allowed are {drawn.size} finite numbers")
-    if optimizer == "levenberg_marquardt":
-        advance = levenberg_marquardt(start, record_every, damping=damping)
-    else:
+    advance = levenberg_marquardt(start, record_every, damping=damping)
+    if optimizer != "levenberg_marquardt":
         advance = _gradient_method(start, record_every, optimizer, steps)
-    solution = MfgPinnSolution(game, formulation, widths, start)
+    solution = MfgPinnSolution(game, formulate, widths, start)
     return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
 
 
 def untrained(
-    game: MeanFieldGame, formulation: str, hidden: Sequence[int], seed: int
+    game: MeanFieldGame, formulate: Formulate, hidden: Sequence[int], seed: int
 ) -> tuple[tuple[int, ...], FloatArray]:
     """Return the widths of all layers of a network for the game, and random parameters."""
     corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
-    inputs = TRIALS[formulation](game, corner[0], corner[1:]).features.shape[-1]
+    inputs = formulate(game).trial(*corner).features.shape[-1]
     widths = (inputs, *(require_integer("hidden", width, 1, 1024) for width in hidden), 2)
     weights = MLP(widths, seed=seed).parameters()
     return widths, torch.nn.utils.parameters_to_vector(weights).detach().numpy()
@@ -184,17 +179,12 @@ def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Ad
     parameters = torch.from_numpy(start.copy()).requires_grad_()
     adam = torch.optim.Adam([parameters], lr=5e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
-    l_bfgs = torch.optim.LBFGS(
-        [parameters],
-        max_iter=block,
-        max_eval=25 * block,  # the line search may try, the budget counts steps
-        history_size=50,
-        tolerance_grad=0,  # the budget alone ends the training
-        tolerance_change=0,
-        line_search_fn="strong_wolfe",
-    )
+    # The line search may try, the budget counts steps, and alone ends the training.
+    budget = {"max_iter": block, "max_eval": 25 * block, "history_size": 50}
+    never = {"tolerance_grad": 0, "tolerance_change": 0}
+    l_bfgs = torch.optim.LBFGS([parameters], line_search_fn="strong_wolfe", **budget, **never)
 
-    def advance(system: GameSystem) -> FloatArray:
+    def advance(system: System) -> tuple[FloatArray, int]:
         def loss() -> float:
             parameters.grad = None
             value = system.loss(parameters)
@@ -207,6 +197,6 @@ def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Ad
             for _ in range(block):
                 adam.step(loss)
                 decay.step()
-        return parameters.detach().numpy().copy()
+        return parameters.detach().numpy().copy(), block
 
     return advance

@@ -11,7 +11,13 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from opifex_tutorials.losses.collocation import Build, CollocationProblem, CollocationSystem
+from opifex_tutorials.losses.jax_system import (
+    Formulate,
+    Program,
+    System,
+    compile_kind,
+    compile_program,
+)
 from opifex_tutorials.training.gradient import (
     Block,
     adam,
@@ -30,7 +36,7 @@ class PinnSolution:
 
     Attributes:
         problem: what was solved.
-        build: the formulation it was solved in.
+        formulate: the formulation it was solved in.
         hidden: widths of the hidden layers.
         points: number of collocation points.
         parameters: of the network, shape (P,).
@@ -38,7 +44,7 @@ class PinnSolution:
     """
 
     problem: Any
-    build: Build
+    formulate: Formulate
     hidden: tuple[int, ...]
     points: int
     parameters: FloatArray
@@ -51,41 +57,31 @@ class PinnSolution:
             ValueError: for coordinates that do not, or lie outside of the domain.
         """
         arrays = require_coordinates(self.problem.bounds, *coordinates)
-        compiled = compile_pinn(self.build, self.problem, self.points, self.hidden)
+        compiled = compile_program(self.formulate, self.problem, self.points, self.hidden)
         flat = tuple(jnp.asarray(a.ravel()) for a in arrays)
         return np.asarray(compiled.evaluate(self.problem, self.parameters, flat)).reshape(
             arrays[0].shape
         )
 
 
-def compile_pinn(
-    build: Build, problem: Any, points: int, hidden: tuple[int, ...]
-) -> CollocationProblem:
-    """Compile a formulation once per process: seeds and problems of the same kind share it."""
-    return _compile(build, points, (build(problem, points).inputs, *hidden, 1))
-
-
-_compile = lru_cache(maxsize=32)(CollocationProblem)
-
-
 @lru_cache(maxsize=32)
 def _compile_optimizer(
-    compiled: CollocationProblem, name: str, block: int, steps: int
+    program: Program, name: str, block: int, steps: int
 ) -> tuple[optax.GradientTransformationExtraArgs, Block]:
     optimizer = adam(steps) if name == "adam" else l_bfgs()
-    return optimizer, compile_block(compiled.loss, optimizer, block)
+    return optimizer, compile_block(program.loss, optimizer, block)
 
 
 def forget_compiled() -> None:
     """Forget all compiled programs of this process, so that a timed solve pays for its own."""
-    _compile.cache_clear()
+    compile_kind.cache_clear()
     _compile_optimizer.cache_clear()
     jax.clear_caches()
 
 
 def train_pinn(
     problem: Any,
-    build: Build,
+    formulate: Formulate,
     *,
     seed: int,
     optimizer: str = "levenberg_marquardt",
@@ -101,8 +97,10 @@ def train_pinn(
     """Train a network on a formulation of a problem.
 
     Args:
-        problem: any object with ``bounds``; see :mod:`opifex_tutorials.problems`.
-        build: makes the formulation from the problem and the number of points.
+        problem: a frozen dataclass with ``bounds``; see :mod:`opifex_tutorials.problems`. Its real
+            numbers can change without a new compilation.
+        formulate: makes the formulation from the problem and the number of points; see
+            :mod:`opifex_tutorials.losses.jax_system`.
         seed: of the initial weights and of the collocation points.
         optimizer: ``"levenberg_marquardt"``, ``"adam"`` or ``"l_bfgs"``.
         hidden: widths of the hidden layers. The default has about 350 parameters, a size at which
@@ -127,30 +125,28 @@ def train_pinn(
     require_integer("points", points, 1, 2**20)
     hidden = tuple(require_integer("hidden", width, 1, 1024) for width in hidden)
     clock = Stopwatch()
-    compiled = compile_pinn(build, problem, points, hidden)
-    parameters = compiled.initial_parameters(seed)
+    program = compile_program(formulate, problem, points, hidden)
+    parameters = program.initial_parameters(seed)
 
-    def system(done: int) -> CollocationSystem:
-        return CollocationSystem(compiled, problem, compiled.sample(problem, (seed, done)))
+    def system(done: int) -> System:
+        return System(program, problem, program.sample(problem, (seed, done)))
 
     if optimizer == "levenberg_marquardt":
         advance = levenberg_marquardt(parameters, record_every, geodesic)
     else:
-        advance = _optax(compiled, parameters, record_every, optimizer, steps)
-    solution = PinnSolution(problem, build, hidden, points, parameters)
+        advance = _optax(program, parameters, record_every, optimizer, steps)
+    solution = PinnSolution(problem, formulate, hidden, points, parameters)
     return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
 
 
-def _optax(
-    compiled: CollocationProblem, start: FloatArray, block: int, name: str, steps: int
-) -> Advance:
-    optimizer, advance_block = _compile_optimizer(compiled, name, block, steps)
+def _optax(program: Program, start: FloatArray, block: int, name: str, steps: int) -> Advance:
+    optimizer, advance_block = _compile_optimizer(program, name, block, steps)
     parameters = jnp.asarray(start)
     state = initial_state(optimizer, parameters)
 
-    def advance(system: CollocationSystem) -> FloatArray:
+    def advance(system: System) -> tuple[FloatArray, int]:
         nonlocal parameters, state
         parameters, state = advance_block(parameters, state, (system.problem, system.points))
-        return np.asarray(parameters)
+        return np.asarray(parameters), block
 
     return advance

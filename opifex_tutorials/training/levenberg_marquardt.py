@@ -19,23 +19,24 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from opifex_tutorials.validation import FloatArray
+from opifex_tutorials.validation import FloatArray, require_between
 
-MAXIMUM_DAMPING = 1e12
-MINIMUM_DAMPING = 1e-18  # below it the damping is lost in the rounding of the Gram matrix
+# Relative to the largest diagonal entry of the Gram matrix, so that the units of the residuals do
+# not matter. Below the least, the damping is lost in the rounding of the matrix.
+DAMPING_RANGE = (1e-18, 1e12)
+# Length of the difference that gives the curvature. Not sensitive: from 3e-4 to 1e-1 the median
+# error of five seeds stayed within a factor of 1.4, on Burgers and on a game.
+CURVATURE_STEP = 3e-3
 
 
 class LeastSquares(Protocol):
-    """A problem: minimize ``residuals(parameters)`` in the sum of squares."""
+    """A system: minimize ``residuals(parameters)`` in the sum of squares."""
 
     def residuals(self, parameters: FloatArray) -> FloatArray:
         """Return the residuals, shape (N,)."""
 
     def linearize(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the residuals, shape (N,), and their Jacobian, shape (N, P)."""
-
-    def curvature(self, parameters: FloatArray, direction: FloatArray) -> FloatArray:
-        """Return the second derivative of the residuals along ``direction``, shape (N,)."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,14 @@ class LevenbergMarquardtState:
 
     Attributes:
         parameters: θ, shape (P,).
-        damping: λ for the next step. None, the start, stands for the largest diagonal entry of
-            the Gram matrix: a first step that is short in the scale of the problem, since a long
-            one can saturate the network for good.
+        damping: λ for the next step, positive. None, the start, stands for the largest diagonal
+            entry of the Gram matrix: a first step that is short in the scale of the problem, since
+            a long one can saturate the network for good.
         loss: sum of squares at the parameters.
         stalled: no damping gave a decrease: a minimum, to rounding.
+
+    Raises:
+        ValueError: for a damping that is not a positive finite number.
     """
 
     parameters: FloatArray
@@ -56,7 +60,12 @@ class LevenbergMarquardtState:
     loss: float = np.inf
     stalled: bool = False
 
+    def __post_init__(self) -> None:
+        if self.damping is not None:
+            require_between("damping", self.damping, np.finfo(float).tiny, np.finfo(float).max)
 
+
+@np.errstate(over="ignore", invalid="ignore")  # a step that blows up is refused
 def levenberg_marquardt_step(
     system: LeastSquares, state: LevenbergMarquardtState, *, geodesic: bool = True
 ) -> LevenbergMarquardtState:
@@ -78,15 +87,18 @@ def levenberg_marquardt_step(
     r, jacobian = system.linearize(state.parameters)
     if not (np.isfinite(r).all() and np.isfinite(jacobian).all()):
         raise ValueError("residuals or Jacobian: allowed are finite values at the starting point")
+    # NumPy knows a matrix times itself and computes one triangle of it, by a rank-k update.
     loss, gradient, gram = float(r @ r), jacobian.T @ r, jacobian.T @ jacobian
-    damping = gram.diagonal().max() if state.damping is None else state.damping
-    growth = 2.0
-    while damping <= MAXIMUM_DAMPING:
+    scale = float(gram.diagonal().max())
+    damping = scale if state.damping is None else state.damping
+    least, most = (scale * bound for bound in DAMPING_RANGE)
+    damping, growth = max(damping, least), 2.0
+    while damping <= most:
         factor = _factorize(gram, damping)
         if factor is not None:
             direction = move = -cho_solve(factor, gradient, check_finite=False)
             if geodesic:
-                r_dd = system.curvature(state.parameters, direction)
+                r_dd = curvature(system, state.parameters, direction, r, jacobian)
                 correction = -0.5 * cho_solve(factor, jacobian.T @ r_dd, check_finite=False)
                 if np.linalg.norm(correction) <= np.linalg.norm(direction):
                     move = direction + correction
@@ -98,10 +110,32 @@ def levenberg_marquardt_step(
             if trial_loss < loss:
                 gain = (loss - trial_loss) / predicted
                 damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
-                damping = max(damping, MINIMUM_DAMPING)
-                return LevenbergMarquardtState(candidate, damping, trial_loss)
+                return LevenbergMarquardtState(candidate, max(damping, least), trial_loss)
         damping, growth = damping * growth, 2 * growth
     return LevenbergMarquardtState(state.parameters, state.damping, loss, stalled=True)
+
+
+def curvature(
+    system: LeastSquares, theta: FloatArray, d: FloatArray, r: FloatArray, jacobian: FloatArray
+) -> FloatArray:
+    r"""Return :math:`r_{dd}`, the second derivative of the residuals along a direction.
+
+    One more evaluation tells it, by Taylor's formula (Transtrum & Sethna 2012, section 3),
+
+    .. math:: r(\theta + h d) = r + h J d + \tfrac12 h^2 r_{dd} + O(h^3).
+
+    Args:
+        system: whose residuals.
+        theta: the parameters θ, shape (P,).
+        d: the direction, shape (P,).
+        r: the residuals at θ, shape (N,).
+        jacobian: there, shape (N, P).
+    """
+    length = float(np.linalg.norm(d))
+    if length == 0.0:
+        return np.zeros_like(r)
+    h = CURVATURE_STEP / length
+    return 2 / h**2 * (system.residuals(theta + h * d) - r - h * (jacobian @ d))
 
 
 def _factorize(gram: FloatArray, damping: float) -> tuple[FloatArray, bool] | None:

@@ -1,10 +1,12 @@
 """The training loop that all neural solvers share, whatever their framework."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from opifex_tutorials.progress import progress
 from opifex_tutorials.training.history import ConvergenceError, Stopwatch
@@ -21,7 +23,9 @@ from opifex_tutorials.validation import (
     require_multiple,
 )
 
-Advance = Callable[[Any], FloatArray]  # a block of steps on a sampled system -> parameters
+# A block of steps on a sampled system -> parameters, and the number of steps taken: fewer than
+# asked for only if no further one lowers the loss.
+Advance = Callable[[Any], tuple[FloatArray, int]]
 OPTIMIZERS = ("levenberg_marquardt", "adam", "l_bfgs")
 HELD_OUT = 2**30  # a round of sampling that no training reaches
 
@@ -55,6 +59,9 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.solution = solution
 
 
+# The matrices of a small network are too small to share: threads of BLAS wait for each other, and
+# where other work runs, for their turn as well.
+@threadpool_limits.wrap(limits=1)
 def train(
     schedule: Schedule,
     solution: Any,
@@ -72,7 +79,8 @@ def train(
         advance: does ``record_every`` steps on a sampled system and returns the parameters.
         sample: number of steps done -> system at new points; of ``HELD_OUT``, at held-out points.
         clock: started when the user called.
-        monitor: called with the solution at every recorded step, off the clock.
+        monitor: called with the solution at every recorded step, off the clock. The solution's
+            history is that up to then, without the monitor's own answer.
 
     Raises:
         ConvergenceError: if the residual on held-out points stays above the tolerance.
@@ -81,26 +89,30 @@ def train(
     every = schedule.resample_every or schedule.steps
     if schedule.optimizer == "l_bfgs":
         every = schedule.steps
-    history, held_out = solution.history, sample(HELD_OUT)
+    history, held_out, taken = solution.history, sample(HELD_OUT), 0
     rounds = range(0, schedule.steps, schedule.record_every)
     try:
         for done in progress(rounds, f"PINN, seed {schedule.seed}"):
             if done % every == 0:
                 system = sample(done)
-            parameters = advance(system)
-            solution = replace(solution, parameters=parameters)
+            parameters, count = advance(system)
+            solution, taken = replace(solution, parameters=parameters), taken + count
             with clock.paused():
                 losses = (np.sum(s.residuals(parameters) ** 2) for s in (system, held_out))
-                history.record(done + schedule.record_every, clock.seconds, *map(float, losses))
+                history.record(taken, clock.seconds, *map(float, losses))
                 if monitor is not None:
-                    history.errors.append(float(monitor(solution)))
+                    seen = replace(solution, history=deepcopy(history))
+                    history.errors.append(float(monitor(seen)))
+            if count < schedule.record_every and every == schedule.steps:
+                break  # at a minimum of the loss on these points, and there will be no others
     except KeyboardInterrupt:
         raise TrainingInterrupted(solution) from None
     misfit = history.held_out_losses[-1] ** 0.5
     if not misfit <= schedule.tolerance:
+        end = "" if count == schedule.record_every else ", after which none lowers the loss"
         raise ConvergenceError(
-            f"held-out residual {misfit:.1e} after {schedule.steps} steps of "
-            f"{schedule.optimizer}: tolerance={schedule.tolerance:g}",
+            f"held-out residual {misfit:.1e} after {taken} steps of {schedule.optimizer}{end}: "
+            f"tolerance={schedule.tolerance:g}",
             history,
         )
     return solution
@@ -112,10 +124,12 @@ def levenberg_marquardt(
     """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
     state = LevenbergMarquardtState(start, damping)
 
-    def advance(system: LeastSquares) -> FloatArray:
+    def advance(system: LeastSquares) -> tuple[FloatArray, int]:
         nonlocal state
-        for _ in range(steps):
+        for count in range(steps):
             state = levenberg_marquardt_step(system, state, geodesic=geodesic)
-        return state.parameters
+            if state.stalled:
+                return state.parameters, count
+        return state.parameters, steps
 
     return advance

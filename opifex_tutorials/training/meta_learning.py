@@ -45,14 +45,20 @@ def stack(tasks: list[Any]) -> Any:
 
 
 def gradient_steps(loss: Loss, optimizer: optax.GradientTransformation, steps: int) -> Adapt:
-    """Adapt by ``steps`` steps of any Optax optimizer, whose state starts anew for each task."""
+    """Adapt by ``steps`` steps of any Optax optimizer, whose state starts anew for each task.
+
+    Line searches, as of ``optax.lbfgs``, are included, but cannot be differentiated: use them with
+    a meta-gradient of first order.
+    """
     require_integer("steps", steps, 1, 10**6)
+    any_optimizer = optax.with_extra_args_support(optimizer)
 
     def adapt(start: Parameters, data: Any) -> Parameters:
         def step(carry: tuple[Parameters, Any], _: None) -> tuple[tuple[Parameters, Any], None]:
             parameters, state = carry
-            gradient = jax.grad(loss)(parameters, data)
-            updates, state = optimizer.update(gradient, state, parameters)
+            value, gradient = jax.value_and_grad(loss)(parameters, data)
+            line = {"value": value, "grad": gradient, "value_fn": lambda p: loss(p, data)}
+            updates, state = any_optimizer.update(gradient, state, parameters, **line)
             return (optax.apply_updates(parameters, updates), state), None
 
         return jax.lax.scan(step, (start, optimizer.init(start)), length=steps)[0][0]

@@ -82,8 +82,6 @@ def adapt(
         ValueError: for a bad argument.
     """
     require_integer("steps", steps, 0, 10**6)
-    if damping is not None:
-        require_between("damping", damping, 0.0, 1e12)
     state = LevenbergMarquardtState(np.asarray(start, dtype=float), damping)
     path = [state.parameters]
     for _ in range(steps):

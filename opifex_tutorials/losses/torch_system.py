@@ -1,0 +1,127 @@
+r"""From a formulation of a problem to residuals and their Jacobian at sampled points, in PyTorch.
+
+The same words as in :mod:`opifex_tutorials.losses.jax_system`: a *trial* turns the outputs of a
+network into candidates, a *condition* asks for residuals at points, a *formulation* is both, and a
+*system* is conditions with a network in them: a least-squares problem.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from scipy.stats import qmc
+from torch import Tensor
+
+from opifex_tutorials.models import torch_jets as jets
+from opifex_tutorials.validation import FloatArray
+
+# (numbers of points per axis, dimension) -> points of the unit cube, shape (N, dimension)
+Sampler = Callable[[tuple[int, ...], int], FloatArray]
+
+
+class Trial(Protocol):
+    """How a network becomes a candidate, at given points.
+
+    Attributes:
+        features: jets of the inputs of the network, shape (d + 3, N, inputs), or their values
+            alone, shape (1, N, inputs).
+    """
+
+    features: Tensor
+
+    def __call__(self, outputs: Tensor) -> Any:
+        """Return the candidates from the jets of the outputs, shape (d + 3, N, outputs)."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Residuals asked for at some points.
+
+    Attributes:
+        trial: at these points.
+        residuals: candidates -> residuals, shape (N,) each. A residual may compare K places: the
+            points are then those of the first place, of the second, and so on, K N together.
+    """
+
+    trial: Trial
+    residuals: Callable[[Any], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Formulation:
+    """A problem as a least-squares problem for a network.
+
+    Attributes:
+        trial: points (times, and one tensor for each space coordinate) -> trial there.
+        conditions: (where, numbers of points in time and in space) -> what is asked for.
+    """
+
+    trial: Callable[..., Trial]
+    conditions: Callable[[Sampler, tuple[int, int]], list[Condition]]
+
+
+Formulate = Callable[[Any], Formulation]  # problem -> formulation
+
+
+@dataclass(frozen=True)
+class System:
+    """Conditions on a network of given widths: NumPy in, NumPy out, for Levenberg-Marquardt.
+
+    The squares of the residuals sum to the sum of their mean squares.
+    """
+
+    conditions: list[Condition]
+    widths: tuple[int, ...]
+
+    def loss(self, parameters: Tensor) -> Tensor:
+        """Return the sum of squares; PyTorch can differentiate it."""
+        return torch.sum(self._stacked(parameters) ** 2)
+
+    def residuals(self, parameters: FloatArray) -> FloatArray:
+        """Return the residuals, shape (N,)."""
+        with torch.no_grad():
+            return self._stacked(torch.from_numpy(parameters)).numpy()
+
+    def linearize(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the residuals, shape (N,), and their Jacobian, shape (N, P)."""
+        flat, values, parts = torch.from_numpy(parameters), [], []
+        for condition in self.conditions:
+            tape: jets.Tape = []
+            residuals = self._evaluate(condition, flat, tape)
+            parts += [(r, tape) for r in residuals]
+            values += [r.detach() for r in residuals]
+        rows = torch.empty(sum(map(len, values)), len(parameters), dtype=torch.float64)
+        for part, (r, tape) in zip(rows.split([*map(len, values)]), parts, strict=True):
+            jets.pull_back(r, tape, out=part)
+        return torch.cat(values).numpy(), rows.numpy()
+
+    def _evaluate(
+        self, condition: Condition, parameters: Tensor, tape: jets.Tape | None = None
+    ) -> list[Tensor]:
+        outputs = jets.network(parameters, self.widths, condition.trial.features, tape)
+        residuals = condition.residuals(condition.trial(outputs))
+        return [r / len(r) ** 0.5 for r in residuals]
+
+    def _stacked(self, parameters: Tensor) -> Tensor:
+        return torch.cat([r for c in self.conditions for r in self._evaluate(c, parameters)])
+
+
+def gauss(counts: tuple[int, ...], dimension: int) -> FloatArray:
+    """Return the nodes of a product of Gauss-Legendre rules: the loss is a good quadrature."""
+    if len(counts) != dimension:
+        raise ValueError(f"sampling='gauss' in {dimension} dimensions: allowed is 'sobol'")
+    axes = [(1 + np.polynomial.legendre.leggauss(count)[0]) / 2 for count in counts]
+    return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], -1)
+
+
+def sobol(seed: Sequence[int]) -> Sampler:
+    """Return a sampler of scrambled Sobol points, at least as many as a product rule has."""
+    rng = np.random.default_rng(seed)
+
+    def sample(counts: tuple[int, ...], dimension: int) -> FloatArray:
+        power = int(np.ceil(np.log2(np.prod(counts))))
+        return qmc.Sobol(dimension, rng=rng).random_base2(power)
+
+    return sample
