@@ -182,7 +182,8 @@ def test_a_built_book_is_complete(built):
     chapter = (html / "notebooks/tiny.html").read_text(encoding="utf-8")
     assert re.search(r"<figcaption>.*?A caption\..*?</figcaption>", chapter, re.DOTALL)
     assert 'aria-label="An empty pair of axes."' in chapter
-    assert "tiny.error" in (html / "book/results.html").read_text(encoding="utf-8")
+    results = (html / "book/results.html").read_text(encoding="utf-8")
+    assert re.search(r">error</span></code>.*?>1e-06<.*?>relative L2<.*?>10×<", results, re.DOTALL)
     ledger = json.loads((html / "ledger.json").read_text(encoding="utf-8"))
     assert ledger["tiny"]["results"]["tiny.error"]["value"] == 1e-6
 
