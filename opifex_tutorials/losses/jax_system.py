@@ -219,8 +219,8 @@ class Program:
             both = jax.vmap(jax.value_and_grad(one), (None, *(0 for _ in at)))
             return both(theta, *at)  # what is not used is not computed
 
-        model = nnx.merge(self._graph, self.weights(theta))
-        layers = [(layer.kernel[...], layer.bias[...]) for layer in model.layers]  # type: ignore[index]
+        hidden = self.weights(theta)["layers"]
+        layers = [(hidden[i]["kernel"][...], hidden[i]["bias"][...]) for i in range(len(hidden))]
         inputs = jets.of_function(trial.features, at, indices, derivative)
 
         def total(taps: Any) -> tuple[jax.Array, Any]:
@@ -252,8 +252,8 @@ def compile_program(
     formulate: Formulate, problem: Any, points: int, hidden: tuple[int, ...]
 ) -> Program:
     """Compile a formulation once per process: seeds and problems of the same kind share it."""
-    dimension = len(problem.bounds)
-    return compile_kind(Kind(formulate, type(problem), dimension, points, hidden, problem))
+    kind, dimension = type(problem), len(problem.bounds)
+    return compile_kind(Kind(formulate, kind, dimension, points, hidden, problem))
 
 
 @lru_cache(maxsize=32)
