@@ -20,28 +20,44 @@
 # * - advanced
 #   - {glue:text}`meta_optimization.seconds:.0f` s
 #   - {doc}`first_pinn`, stochastic gradient descent
-#   - notebook, in JAX (one cell in PyTorch)
+#   - notebook, in JAX
 #   - {glue:text}`meta_optimization.peak_memory:.0f` MB
 # ```
 #
 # You have solved a differential equation for one parameter, and now you need it for a hundred others.
 # Surely the hundred solves can share something? *Meta-learning* promises a start from which a few
-# steps of training solve any of them. On the family of this chapter plain baselines beat every
-# meta-learned start that we tried: with Adam, the network of one middle parameter, left as it is; with
-# Levenberg–Marquardt, a handful of networks solved one after the other. And a classical solver beats
-# that.
-#
-# The chapter begins with a published example that came to the opposite conclusion. We reproduce its
-# numbers, find the line of code that made them, and then ask the question again.
+# steps of training solve any of them. A published example of it came to a striking conclusion. We
+# reproduce its numbers, find the line of code that made them, and ask the question again, with an
+# error to measure and plain baselines to beat. The best of our starts turns out to be the network of
+# one middle parameter, left as it is.
 
 # %% [markdown]
 # ## What you will learn
 #
 # - what MAML, FOMAML, ANIL, Meta-SGD and Reptile compute;
 # - how one line that copies a reference instead of numbers can look like learning;
-# - why one seed, one loss and one budget prove nothing, and what to measure instead;
-# - which plain baselines a meta-learned start has to beat, and which of them wins;
+# - why one seed, one loss and one last step prove nothing, and what to measure instead;
+# - which plain baselines a meta-learned start has to beat, and which of them wins here;
 # - when the cost of learning a start is paid back.
+
+# %%
+import time
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import optax
+from flax import nnx
+
+from opifex_tutorials.comparison import compare, spread
+from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
+from opifex_tutorials.problems.burgers import BurgersProblem
+from opifex_tutorials.results import close_chapter, record
+from opifex_tutorials.tables import Table
+
+style()
 
 # %% [markdown]
 # ## A family of problems
@@ -56,38 +72,71 @@
 # viscosities from $0.005$ to $0.05$, six to learn from and four, between them, to be tested on.
 
 # %%
-import time
-from functools import partial
-
-import jax
-import jax.numpy as jnp
-import matplotlib.pyplot as plt
-import numpy as np
-import optax
-from flax import nnx
-
-from opifex_tutorials.models.precision import enable_float64
-from opifex_tutorials.parallel import side_by_side
-from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
-from opifex_tutorials.problems.burgers import BurgersProblem
-from opifex_tutorials.results import close_chapter, record
-from opifex_tutorials.tables import Table
-
-style()
-enable_float64()  # the published experiment says float32 where it wants it
-VISCOSITIES = jnp.linspace(0.005, 0.05, 12, dtype=jnp.float32)
+VISCOSITIES = jnp.linspace(0.005, 0.05, 12)
 TRAIN, TEST = VISCOSITIES[::2], VISCOSITIES[1::2][:4]
+MEAN = jnp.exp(jnp.log(TRAIN).mean())
+FINAL_TIME = 0.5
 
 # %% [markdown]
 # What an error is, for the whole chapter: the relative $L^2$ distance from the exact solution
 # {cite}`hopf1950,cole1951` on the points below, after the start and up to $T$.
 
 # %%
-FINAL_TIME = 0.5
-t, x = np.linspace(0.01, FINAL_TIME, 50)[:, None], np.linspace(-1, 1, 201)[None]
-EXACT = np.array([BurgersProblem(float(nu), FINAL_TIME).exact(t, x) for nu in TEST])
+t = np.linspace(0.01, FINAL_TIME, 50)[:, None]
+x = np.linspace(-1, 1, 201)[None]
+
+
+def exact(nu, t):
+    """Return the exact solution of one task at times t."""
+    return BurgersProblem(float(nu), FINAL_TIME).exact(t, x)
+
+
+EXACT = np.array([exact(nu, t) for nu in TEST])
+
+# %% mystnb={"figure": {"name": "fig-family", "caption": "Exact solutions at the final time for the viscosities to learn from (gray) and to be tested on (blue). Dashed: the mean viscosity, in log ν. Every start of this chapter is worth what it saves beyond this curve."}} tags=["hide-input"]
+figure, axes = plt.subplots(figsize=(7, 3.8))
+for group, color, label in (
+    (TRAIN, "gray", "train"),
+    (TEST, COLORS[0], "test"),
+):
+    for i, nu in enumerate(group):
+        axes.plot(
+            x[0],
+            exact(nu, FINAL_TIME)[0],
+            color=color,
+            ls="-",
+            lw=1.2,
+            label=None if i else label,
+        )
+axes.plot(
+    x[0], exact(MEAN, FINAL_TIME)[0], color=COLORS[1], ls="--", label="mean"
+)
+axes.set(xlabel="x", ylabel="u(T, x)")
+figure.legend(loc="outside right upper")
+show(
+    figure,
+    alt="Ten solutions against x, all falling steeply through zero in the middle, and a dashed "
+    "one among them. They differ little, most of all in the steepness of the fall.",
+)
 
 # %% [markdown]
+# How much do the tasks differ, before anything is learned?
+
+# %% tags=["hide-input"]
+middle = exact(MEAN, t)
+distances = [np.linalg.norm(middle - e) / np.linalg.norm(e) for e in EXACT]
+record(
+    "meta_optimization.family_spread",
+    np.mean(distances),
+    at_most=0.06,
+    unit="relative L2",
+)
+print(f"the mean viscosity against those tested: {np.mean(distances):.3f}")
+
+# %% [markdown]
+# The *exact* solution at the mean viscosity is within {glue:text}`meta_optimization.family_spread:.3f`
+# of those tested, on average. Keep this number in mind.
+#
 # ## The published experiment, reproduced
 #
 # The documentation of Opifex, in an earlier release, carried an example {cite}`opifex2025meta` that
@@ -98,7 +147,7 @@ EXACT = np.array([BurgersProblem(float(nu), FINAL_TIME).exact(t, x) for nu in TE
 
 # %%
 class Network(nnx.Module):
-    """Two hidden layers of 32 tanh units; 1,185 parameters in single precision."""
+    """Two hidden layers of 32 tanh units; 1,185 parameters in float32."""
 
     def __init__(self, seed):
         rngs = nnx.Rngs(seed)
@@ -108,9 +157,14 @@ class Network(nnx.Module):
 
     def __call__(self, xt):
         """Return u at rows of (x, t)."""
-        return self.head(jnp.tanh(self.second(jnp.tanh(self.first(xt)))))[..., 0]
+        hidden = jnp.tanh(self.second(jnp.tanh(self.first(xt))))
+        return self.head(hidden)[..., 0]
 
 
+# %% [markdown]
+# JAX likes functions of parameters better than objects that hold them, so we split the two:
+
+# %%
 GRAPH, _ = nnx.split(Network(0))
 
 
@@ -127,18 +181,15 @@ def draw_start(seed):
 def draw_points(key):
     """Return interior, initial and boundary points, rows of (x, t)."""
     keys = jax.random.split(key, 4)
-
-    def uniform(key, count, low, high):
-        return jax.random.uniform(key, (count,), jnp.float32, low, high)
-
-    x_inside, t_inside = uniform(keys[0], 200, -1, 1), uniform(keys[1], 200, 0, FINAL_TIME)
-    x_initial, t_ends = uniform(keys[2], 50, -1, 1), uniform(keys[3], 20, 0, FINAL_TIME)
-    ends = [jnp.stack([jnp.full_like(t_ends, end), t_ends], 1) for end in (-1, 1)]
-    return (
-        jnp.stack([x_inside, t_inside], 1),
-        jnp.stack([x_initial, jnp.zeros_like(x_initial)], 1),
-        jnp.concatenate(ends),
-    )
+    inside = [
+        jax.random.uniform(keys[0], (200,), minval=-1),
+        jax.random.uniform(keys[1], (200,), maxval=FINAL_TIME),
+    ]
+    initial = jax.random.uniform(keys[2], (50,), minval=-1)
+    late = jax.random.uniform(keys[3], (20,), maxval=FINAL_TIME)
+    ends = [jnp.stack([jnp.full(20, end), late], 1) for end in (-1.0, 1.0)]
+    initial = jnp.stack([initial, jnp.zeros(50)], 1)
+    return jnp.stack(inside, 1), initial, jnp.concatenate(ends)
 
 
 KEY = jax.random.PRNGKey(42)
@@ -146,28 +197,32 @@ POINTS = draw_points(KEY)
 
 # %% [markdown]
 # Its loss is the mean square of the residual $r = u_t + u u_x - \nu u_{xx}$, plus those of the misfit
-# at the initial time and at the ends.
+# at the initial time and at the ends. Derivatives along $x$ and $t$ are taken forward, as a pair of
+# value and derivative:
 
 
 # %%
 def residual(parameters, nu, xt):
     """Return r at rows of (x, t)."""
     u = nnx.merge(GRAPH, parameters)
+    along_x, along_t = (jnp.full_like(xt, row) for row in jnp.eye(2))
 
-    def at(point):
-        u_x, u_t = jax.grad(u)(point)
-        u_xx = jax.grad(lambda p: jax.grad(u)(p)[0])(point)[0]
-        return u_t + u(point) * u_x - nu * u_xx
+    def u_and_u_x(at):
+        return jax.jvp(u, (at,), (along_x,))
 
-    return jax.vmap(at)(xt)
+    (value, u_x), (_, u_xx) = jax.jvp(u_and_u_x, (xt,), (along_x,))
+    u_t = jax.jvp(u, (xt,), (along_t,))[1]
+    return u_t + value * u_x - nu * u_xx
 
 
-def loss(parameters, nu):
-    """Return the published loss of a task."""
-    inside, initial, ends = POINTS
+# %%
+def loss(parameters, data):
+    """Return the published loss of a task; data are viscosity and points."""
+    nu, (inside, initial, ends) = data
     u = nnx.merge(GRAPH, parameters)
     misfit = u(initial) + jnp.sin(jnp.pi * initial[:, 0])
-    return sum(jnp.mean(r**2) for r in (residual(parameters, nu, inside), misfit, u(ends)))
+    parts = residual(parameters, nu, inside), misfit, u(ends)
+    return sum(jnp.mean(part**2) for part in parts)
 
 
 # %% [markdown]
@@ -188,10 +243,10 @@ def loss(parameters, nu):
 # The helper package has all three, over any adaptation $\phi$. What was published as MAML is FOMAML, by
 # these formulas. Its settings: gradient descent at rate $0.01$ inside, 5 steps (Reptile: 10), and 100
 # *meta-steps*, updates of $\theta$, at rate $\eta = \epsilon = 0.001$: Reptile goes a thousandth of the
-# way, a hundred times. A `Task` holds the data to adapt to (*support*) and to judge by (*query*).
+# way, a hundred times. A `Task` holds the data to adapt to (*support*) and to judge by (*query*); here
+# they are the same.
 
 # %%
-from opifex_tutorials.training.gradient import compile_block
 from opifex_tutorials.training.meta_learning import (
     Task,
     gradient_steps,
@@ -202,18 +257,33 @@ from opifex_tutorials.training.meta_learning import (
 )
 
 INNER = {"MAML": 5, "Reptile": 10}
-ADAPT = {name: gradient_steps(loss, optax.sgd(0.01), steps) for name, steps in INNER.items()}
+ADAPT = {
+    name: gradient_steps(loss, optax.sgd(0.01), INNER[name]) for name in INNER
+}
 DIRECTION = {
     "MAML": maml(loss, ADAPT["MAML"], first_order=True),
     "Reptile": reptile(loss, ADAPT["Reptile"]),
 }
-TASKS = Task(support=TRAIN, query=TRAIN)  # adapted to and judged by the same points
+
+# %% [markdown]
+# One meta-step is compiled into one program; a meta-training calls it a hundred times. It returns the
+# start and, step by step, the loss after adaptation.
+
+# %%
+TASKS = stack([Task((nu, POINTS), (nu, POINTS)) for nu in TRAIN])
+META_STEP = {
+    name: meta_training(direction, optax.sgd(1e-3), lambda key: TASKS, 1)
+    for name, direction in DIRECTION.items()
+}
 
 
 def meta_train(name, start, steps=100):
-    """Return the meta-learned start and the loss after adaptation, step by step."""
-    train = meta_training(DIRECTION[name], optax.sgd(1e-3), lambda key: TASKS, steps)
-    return train(start, jax.random.key(0))
+    """Return the meta-learned start and the losses."""
+    losses = []
+    for _ in range(steps):
+        start, loss_of_step = META_STEP[name](start, jax.random.key(0))
+        losses.append(loss_of_step[0])
+    return start, np.array(losses)
 
 
 # %% [markdown]
@@ -226,16 +296,26 @@ def meta_train(name, start, steps=100):
 model = Network(0)
 live = nnx.state(model, nnx.Param)
 detached = jax.tree.map(jnp.copy, live)
-model.head.bias[...] += 1.0  # what an inner loop does: it trains the model in place
-print("trained:", model.head.bias[0], " kept:", live.head.bias[0], " copy:", detached.head.bias[0])
-nnx.update(model, live)
-print("restored:", model.head.bias[0])
+model.head.bias[...] += 1.0  # what an inner loop does: it trains the model
+nnx.update(model, live)  # restored?
+biases = {"model, restored": model, "kept": live, "copy": detached}
+rows = [dict(of=name, bias=float(p.head.bias[0])) for name, p in biases.items()]
+Table("A bias that was zero, after a step of one", rows, "of bias")
 
-# %%
-record("meta_optimization.live_drift", live.head.bias[0], at_least=1.0, unit="drift of a bias")
-kept = float(jnp.abs(detached.head.bias[0]))
-record("meta_optimization.copy_drift", kept, at_most=0.0, unit="drift of a bias")
-
+# %% tags=["hide-input"]
+drift = {name: abs(float(p.head.bias[0])) for name, p in biases.items()}
+record(
+    "meta_optimization.live_drift",
+    drift["kept"],
+    at_least=1.0,
+    unit="drift of a bias",
+)
+record(
+    "meta_optimization.copy_drift",
+    drift["copy"],
+    at_most=0.0,
+    unit="drift of a bias",
+)
 # %% [markdown]
 # The kept "parameters" are the model's own variables: training the model trains them. Restoring
 # copies a variable onto itself. So within the first meta-step the tasks are trained one after the
@@ -243,30 +323,46 @@ record("meta_optimization.copy_drift", kept, at_most=0.0, unit="drift of a bias"
 # training for MAML, 60 for Reptile. From the second meta-step on, arithmetic has made new arrays, and
 # the bug is gone. We write that first step out.
 
+# %%
+slope = jax.jit(jax.value_and_grad(loss))
+
+
+def descend(parameters, gradient, rate):
+    """Take one step of gradient descent."""
+    return jax.tree.map(lambda p, g: p - rate * g, parameters, gradient)
+
 
 # %%
 def aliased_first_step(name, start):
-    """Do the first meta-step as the published code did it; return start and loss."""
-
-    def one_task(parameters, nu):
-        end = ADAPT[name](parameters, nu)
-        return end, jax.value_and_grad(loss)(end, nu)
-
-    end, (losses, gradients) = jax.lax.scan(one_task, start, TRAIN)
+    """Do the first meta-step as the published code did it."""
+    found = []
+    for nu in TRAIN:  # start is not restored: each goes on from the last
+        for _ in range(INNER[name]):
+            start = descend(start, slope(start, (nu, POINTS))[1], 0.01)
+        found.append(slope(start, (nu, POINTS)))
+    losses, gradients = zip(*found, strict=True)
     if name == "MAML":
-        end = jax.tree.map(lambda p, g: p - 1e-3 * g.mean(axis=0), end, gradients)
-    return end, losses.mean()  # Reptile moves from the start to the start: they are the same
-
-
-def meta_train_aliased(name, start):
-    """Meta-train with the bug."""
-    start, first = jax.jit(aliased_first_step, static_argnums=0)(name, start)
-    learned, losses = meta_train(name, start, 99)
-    return learned, jnp.append(first, losses)
+        mean = jax.tree.map(lambda *g: sum(g) / len(g), *gradients)
+        start = descend(start, mean, 1e-3)
+    return start, np.mean(losses)  # Reptile moves by the difference: zero
 
 
 # %% [markdown]
-# The random numbers follow the published order, so that every start is the published one.
+# The other ninety-nine steps are right:
+
+
+# %%
+def meta_train_aliased(name, start):
+    """Meta-train with the bug."""
+    start, first = aliased_first_step(name, start)
+    learned, losses = meta_train(name, start, 99)
+    return learned, np.append(first, losses)
+
+
+# %% [markdown]
+# The random numbers follow the published order, so that every start is the published one: two for the
+# methods, then four for each test viscosity, of which the third trains for 100 steps and the last for
+# 1,000.
 
 
 # %%
@@ -280,146 +376,358 @@ def published_seeds(key):
 sequence = published_seeds(KEY)
 next(sequence)  # drawn and not used
 STARTS = {name: draw_start(next(sequence)) for name in INNER}
-fresh_starts = [[draw_start(next(sequence)) for _ in range(4)] for _ in TEST]
-RANDOM = {
-    100: stack([row[2] for row in fresh_starts]),
-    1000: stack([row[3] for row in fresh_starts]),
-}
+rows = [[draw_start(next(sequence)) for _ in range(4)] for _ in TEST]
+RANDOM = {100: stack([r[2] for r in rows]), 1000: stack([r[3] for r in rows])}
 
 # %% [markdown]
-# Four trainings, each compiled into one program:
+# Four trainings, and the time that the two published ones take here:
 
 # %%
+HOW = {"as published": meta_train_aliased, "with a copy": meta_train}
 learned, curves, seconds = {}, {}, {}
 for name, start in STARTS.items():
-    for how, train in {"as published": meta_train_aliased, "with a copy": meta_train}.items():
+    for how, train in HOW.items():
         clock = time.perf_counter()
-        learned[name, how], curves[name, how] = jax.block_until_ready(train(name, start))
+        learned[name, how], curves[name, how] = train(name, start)
         seconds[name, how] = time.perf_counter() - clock
 
-both = sum(seconds[name, "as published"] for name in STARTS)
-record("meta_optimization.published_trainings", both, unit="s")
-print(f"both published trainings, compilation included: {both:.1f} s")
+# %% tags=["hide-input"]
+published = sum(seconds[name, "as published"] for name in INNER)
+record("meta_optimization.published_trainings", published, unit="s")
+PRINTED = {
+    20: 0.363298,
+    40: 0.361948,
+    60: 0.360616,
+    80: 0.359299,
+    100: 0.357963,
+}
+misfits = [
+    abs(curves["MAML", "as published"][k - 1] / v - 1)
+    for k, v in PRINTED.items()
+]
+record(
+    "meta_optimization.maml_curve_deviation",
+    max(misfits),
+    at_most=1e-4,
+    unit="relative deviation",
+)
+print(
+    f"both published trainings, compilation included: {published:.1f} s; MAML's losses agree "
+    f"with those printed to {max(misfits):.0e}"
+)
+
+# %% [markdown]
+# The losses of MAML's meta-training agree with the five that the documentation prints to
+# {glue:text}`meta_optimization.maml_curve_deviation:.0e`: this is the published run, bug included.
+#
+# ### The published table
+#
+# The example then trains each start for 100 steps of Adam on each test viscosity, and random starts
+# for 100 and for 1,000. One compiled program does a hundred steps for four viscosities, and serves the
+# whole chapter.
 
 
 # %%
+def walk(optimizer, start, state, nu):
+    """Take 100 steps on the published points; keep iterates and losses."""
+
+    def step(carry, _):
+        parameters, state = carry
+        value, gradient = jax.value_and_grad(loss)(parameters, (nu, POINTS))
+        updates, state = optimizer.update(gradient, state)
+        parameters = optax.apply_updates(parameters, updates)
+        return (parameters, state), (parameters, value)
+
+    return jax.lax.scan(step, (start, state), length=100)
+
+
+# %%
+@jax.jit
+def hundred(starts, states, rate=0.01):
+    """Take 100 steps of Adam for each test viscosity."""
+    each = jax.vmap(partial(walk, optax.adam(rate)))
+    return each(starts, states, TEST)
+
+
+fresh = jax.jit(jax.vmap(optax.adam(0.01).init))
+
+
 def everywhere(start):
     """Return the same start for each of the test viscosities."""
     return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(TEST)), start)
 
 
 # %% [markdown]
-# The example then trains each start for 100 steps of Adam on each test viscosity, and random starts
-# for 100 and for 1,000. It reports the loss before the last step and the mean of $|r|$ on a grid.
-# We add what it left out: the error.
+# It reports the loss before the last step and the mean of $|r|$ on a grid. We add what it left out:
+# the error.
+
+# %%
+GRID = jnp.stack(
+    jnp.meshgrid(jnp.linspace(-1, 1, 50), jnp.linspace(0, FINAL_TIME, 20)), -1
+).reshape(-1, 2)
+XT = jnp.stack(jnp.broadcast_arrays(x, t), -1)
+
+
+@jax.jit
+def mean_residual(parameters):
+    """Return the mean of |r| on the grid, for each test viscosity."""
+    r = jax.vmap(residual, (0, 0, None))(parameters, TEST, GRID)
+    return jnp.abs(r).mean(axis=1)
+
+
+@jax.jit
+def errors(parameters):
+    """Return the relative L2 error for each test viscosity."""
+    u = jax.vmap(lambda p: nnx.merge(GRAPH, p)(XT))(parameters)
+    return jnp.linalg.norm(u - EXACT, axis=(1, 2)) / jnp.linalg.norm(
+        EXACT, axis=(1, 2)
+    )
 
 
 # %%
-ADAM = optax.adam(0.01)
-GRID = jnp.stack(jnp.meshgrid(jnp.linspace(-1, 1, 50), jnp.linspace(0, FINAL_TIME, 20)), -1)
-GRID = GRID.reshape(-1, 2).astype(jnp.float32)
-XT = jnp.stack(jnp.broadcast_arrays(x, t), -1).astype(jnp.float32)
+def evaluate(starts, steps=100):
+    """Return losses of the last hundred steps, residual and error, as means."""
+    states = fresh(starts)
+    for _ in range(steps // 100):
+        (starts, states), (_, losses) = hundred(starts, states)
+    last = np.asarray(losses).mean(axis=0)
+    return (
+        last,
+        float(mean_residual(starts).mean()),
+        float(errors(starts).mean()),
+    )
 
 
-def error(parameters, exact):
-    """Return the relative L2 error."""
-    return jnp.linalg.norm(nnx.merge(GRAPH, parameters)(XT) - exact) / jnp.linalg.norm(exact)
-
-
-@partial(jax.jit, static_argnums=1)
-def evaluate(starts, steps):
-    """Return loss, residual and error after training, each for the four test viscosities."""
-
-    def one(start, nu, exact):
-        before_last, state = compile_block(loss, ADAM, steps - 1)(start, ADAM.init(start), nu)
-        end, _ = compile_block(loss, ADAM, 1)(before_last, state, nu)
-        return loss(before_last, nu), jnp.abs(residual(end, nu, GRID)).mean(), error(end, exact)
-
-    return jax.vmap(one)(starts, TEST, EXACT)
-
+rows = {key: evaluate(everywhere(start)) for key, start in learned.items()}
+for name, start in STARTS.items():
+    rows[name, "untrained"] = evaluate(everywhere(start))
+rows |= {("random", f"{k} steps"): evaluate(s, k) for k, s in RANDOM.items()}
 
 # %% [markdown]
 # Beside each row stands what was published {cite}`opifex2025meta`:
 
-# %%
+# %% tags=["hide-input"]
 PUBLISHED = {  # loss, residual
     ("MAML", "as published"): (0.047380, 0.120840),
     ("Reptile", "as published"): (0.083847, 0.158825),
-    ("random", 100): (0.119419, 0.165191),
-    ("random", 1000): (0.007518, 0.067208),
+    ("random", "100 steps"): (0.119419, 0.165191),
+    ("random", "1000 steps"): (0.007518, 0.067208),
 }
-rows = {key: evaluate(everywhere(start), 100) for key, start in learned.items()}
-rows |= {("random", steps): evaluate(starts, steps) for steps, starts in RANDOM.items()}
-means = {key: [float(jnp.mean(part)) for part in row] for key, row in rows.items()}
 entries = [
     dict(
         start=name,
-        how=how if isinstance(how, str) else f"{how} steps",
-        loss=value[0],
+        how=how,
+        loss=float(last[-1]),
         published_loss=PUBLISHED.get((name, how), [None])[0],
-        residual=value[1],
+        residual=mean,
         published_residual=PUBLISHED.get((name, how), [0, None])[1],
-        relative_error=value[2],
+        relative_error=error,
     )
-    for (name, how), value in means.items()
+    for (name, how), (last, mean, error) in sorted(rows.items())
 ]
-columns = "start how loss published_loss residual published_residual relative_error"
-Table("After 100 steps of Adam (last row: 1,000), mean of four viscosities", entries, columns)
-
-# %% [markdown]
-# How far are we from the published figures? And which of all these solutions is least wrong?
-
-# %%
-for name, key in {
-    "random": ("random", 100),
-    "maml": ("MAML", "as published"),
-    "reptile": ("Reptile", "as published"),
-}.items():
-    for index, what in enumerate(("loss", "residual")):
-        deviation = abs(means[key][index] / PUBLISHED[key][index] - 1)
-        record(
-            f"meta_optimization.{name}_{what}_deviation",
-            deviation,
-            at_most=2e-3 if name == "random" else 0.1,
-            unit="relative deviation",
-        )
-
-
-ratio = PUBLISHED["MAML", "as published"][0] / PUBLISHED["random", 1000][0]
-record("meta_optimization.published_ratio", ratio, at_least=5, unit="ratio of losses")
-least = min(value[2] for value in means.values())
-record(
-    "meta_optimization.best_published_error", least, at_least=0.05, at_most=0.3, unit="relative L2"
+columns = (
+    "start how loss published_loss residual published_residual relative_error"
+)
+Table(
+    "After 100 steps of Adam (last row: 1,000), four viscosities",
+    entries,
+    columns,
 )
 
 # %% [markdown]
-# The random row of 100 steps agrees to {glue:text}`meta_optimization.random_loss_deviation:.0e`, the
-# others within the bounds above, and removing the line removes most of the gain.
-# With a copy in its place Reptile is no better than random. MAML still seems to be, but its start is
-# another draw than those of the random row; we come to that. First the meta-training itself. Which
-# share of all that a published run gains does it gain in its first meta-step, the one with the bug?
+# The random row of 100 steps agrees to {glue:text}`meta_optimization.random_loss_deviation:.0e`, those
+# of the two methods to {glue:text}`meta_optimization.maml_loss_deviation:.0%` and
+# {glue:text}`meta_optimization.reptile_loss_deviation:.1%`, in loss.
+
+# %% tags=["hide-input"]
+BOUNDS = {
+    ("random", "100 steps"): (7e-5, 6e-4),
+    ("MAML", "as published"): (0.1, 0.2),
+    ("Reptile", "as published"): (0.02, 0.012),
+}
+for key, bounds in BOUNDS.items():
+    last, mean, _ = rows[key]
+    found = last[-1] / PUBLISHED[key][0], mean / PUBLISHED[key][1]
+    for what, ratio, bound in zip(
+        ("loss", "residual"), found, bounds, strict=True
+    ):
+        record(
+            f"meta_optimization.{key[0].lower()}_{what}_deviation",
+            abs(ratio - 1),
+            at_most=bound,
+            unit="relative deviation",
+        )
+
+# %% [markdown]
+# ### One last step proves nothing
+#
+# The row of 1,000 steps cannot be reproduced so well, by anybody. At this rate Adam jumps once in a
+# while, and the table shows the one step at which it happens to be stopped. We change the starting
+# weights in their seventh digit, five times, and watch the last hundred steps:
+
 
 # %%
+def nudge(start, seed):
+    """Change every weight by about one part in ten million."""
+    leaves, form = jax.tree.flatten(start)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    noise = [
+        jax.random.normal(k, p.shape) for k, p in zip(keys, leaves, strict=True)
+    ]
+    pairs = zip(leaves, noise, strict=True)
+    return jax.tree.unflatten(form, [p * (1 + 1e-7 * n) for p, n in pairs])
+
+
+copies = [nudge(RANDOM[1000], seed) for seed in range(5)]
+short = np.array([evaluate(start)[0] for start in copies])
+long = np.array([evaluate(start, 1000)[0] for start in copies])
+
+# %% mystnb={"figure": {"name": "fig-last-steps", "caption": "Loss of the published random starts during the last hundred of 1,000 steps of Adam, mean of the four viscosities. The five lines differ in the seventh digit of the starting weights. Dashed: what was published for the last step."}} tags=["hide-input"]
+figure, axes = plt.subplots(figsize=(8, 3.6))
+for i, losses in enumerate(long):
+    axes.plot(
+        np.arange(901, 1001), losses, color=COLORS[i], ls=LINE_STYLES[i], lw=1.2
+    )
+axes.axhline(
+    PUBLISHED["random", "1000 steps"][0],
+    color="gray",
+    ls="--",
+    label="published",
+)
+axes.set(xlabel="step of Adam", ylabel="loss (mean square)", yscale="log")
+figure.legend(loc="outside right upper")
+show(
+    figure,
+    alt="Five curves of the loss between steps 901 and 1,000. They share a slowly falling floor and "
+    "jump above it at different steps. The dashed line of the published value lies just above the floor.",
+)
+
+# %% tags=["hide-input"]
+target = PUBLISHED["random", "1000 steps"][0]
+ours, _, _ = rows["random", "1000 steps"]
+lies_between = "the published value lies between the two"
+record(
+    "meta_optimization.random_1000_loss_deviation",
+    abs(ours[-1] / target - 1),
+    at_most=1.5,
+    unit="relative deviation",
+    loose="one step of a curve that jumps",
+)
+record(
+    "meta_optimization.random_1000_floor",
+    long.min() / target,
+    at_least=0.8,
+    at_most=1.0,
+    unit="ratio of losses",
+)
+record(
+    "meta_optimization.random_1000_jumps",
+    long.max() / target,
+    at_least=1.0,
+    unit="ratio of losses",
+    loose=lies_between,
+)
+record(
+    "meta_optimization.random_100_nudged",
+    np.ptp(short[:, -1]) / short[0, -1],
+    at_most=1e-5,
+    unit="relative deviation",
+    loose="rounding level",
+)
+# %% [markdown]
+# Within these hundred steps the loss lies between {glue:text}`meta_optimization.random_1000_floor:.2f` and
+# {glue:text}`meta_optimization.random_1000_jumps:.1f` times the published value; at its last step the
+# row of our table happens to be off by {glue:text}`meta_optimization.random_1000_loss_deviation:.0%`. With
+# derivatives in another order, which differ by rounding, it was off by half. After 100 steps the same
+# change of the weights moves the loss by {glue:text}`meta_optimization.random_100_nudged:.0e`: there the
+# table can be compared.
+#
+# ### What the line is worth, and what else there is
+#
+# The gain over the random row has three parts: the *draw*, as each method starts from a draw of its own
+# and not from those of the random row; the *meta-training* with a copy; and the *line*.
+
+# %%
+parts = {}
 for name in INNER:
-    before = float(curves[name, "with a copy"][0])
-    second, last = (float(curves[name, "as published"][i]) for i in (1, -1))
-    share = (before - second) / (before - last)
-    record(f"meta_optimization.{name.lower()}_share", share, at_least=0.6, unit="share of the gain")
-honest = means["Reptile", "with a copy"][0] / means["random", 100][0]
-record("meta_optimization.reptile_copy", honest, at_least=0.85, unit="ratio of losses")
+    path = [("random", "100 steps")]
+    path += [
+        (name, how) for how in ("untrained", "with a copy", "as published")
+    ]
+    losses = np.array([rows[key][0][-1] for key in path])
+    parts[name] = -np.diff(losses) / (losses[0] - losses[-1])
+shares = [
+    dict(zip(("method", "draw", "meta-training", "line"), (n, *p), strict=True))
+    for n, p in parts.items()
+]
+Table(
+    "Shares of the published gain over random",
+    shares,
+    "method draw meta-training line",
+)
+
+# %% tags=["hide-input"]
+BOUNDS = {
+    "maml_draw_share": (parts["MAML"][0], 0.6, 1.0),
+    "maml_line_share": (parts["MAML"][2], 0.1, 0.4),
+    "reptile_line_share": (parts["Reptile"][2], 0.8, 1.1),
+}
+for key, (value, low, high) in BOUNDS.items():
+    record(
+        f"meta_optimization.{key}",
+        value,
+        at_least=low,
+        at_most=high,
+        unit="share of the gain",
+    )
+record(
+    "meta_optimization.reptile_copy",
+    rows["Reptile", "with a copy"][0][-1] / rows["random", "100 steps"][0][-1],
+    at_least=0.85,
+    unit="ratio of losses",
+)
+# %% [markdown]
+# Of Reptile's gain the line made {glue:text}`meta_optimization.reptile_line_share:.0%`: with a copy in its
+# place nothing is left. Of MAML's it made {glue:text}`meta_optimization.maml_line_share:.0%`. Another
+# {glue:text}`meta_optimization.maml_draw_share:.0%` came from a lucky draw: that start, *untrained*, is
+# already as good. Nothing is left for the meta-training itself, which made this start slightly worse.
+#
+# And during a published run, which share of all that its meta-training gains does it gain in its first
+# meta-step, the one with the bug?
+
+# %% tags=["hide-input"]
+for name in INNER:
+    before = curves[name, "with a copy"][0]
+    second, last = curves[name, "as published"][[1, -1]]
+    record(
+        f"meta_optimization.{name.lower()}_share",
+        (before - second) / (before - last),
+        at_least=0.6,
+        unit="share of the gain",
+    )
 
 # %% [markdown]
 # {glue:text}`meta_optimization.maml_share:.0%` for MAML, {glue:text}`meta_optimization.reptile_share:.0%`
 # for Reptile.
 
-# %% mystnb={"figure": {"name": "fig-published", "caption": "Loss after adaptation during the two published meta-trainings, as published and with a copy in place of the reference. The gap opens in the very first meta-step and stays; after it both curves are nearly flat."}}
+# %% mystnb={"figure": {"name": "fig-published", "caption": "Loss after adaptation during the two published meta-trainings, as published and with a copy in place of the reference. The gap opens in the very first meta-step and stays; after it both curves are nearly flat."}} tags=["hide-input"]
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
 for axes, name in zip(panels, INNER, strict=True):
-    for how, color, line in zip(("with a copy", "as published"), COLORS, LINE_STYLES, strict=False):
-        axes.plot(np.arange(1, 101), curves[name, how], color=color, ls=line, label=how)
+    for how, color, line in zip(
+        HOW, COLORS[1::-1], LINE_STYLES[1::-1], strict=False
+    ):
+        axes.plot(
+            np.arange(1, 101),
+            curves[name, how],
+            color=color,
+            ls=line,
+            label=how,
+        )
     axes.set(xlabel="meta-step", title=name)
 panels[0].set_ylabel("loss after adaptation (mean square)")
-figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+figure.legend(
+    *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2
+)
 show(
     figure,
     alt="Two panels, loss against meta-step, for MAML and Reptile. In each, the curve as published "
@@ -429,79 +737,108 @@ show(
 # %% [markdown]
 # ### Five seeds instead of one
 #
-# Is the little that remains real? We draw five starts, train each with the correct code, and compare
-# it after adaptation *with itself* untrained: pairs, because the luck of the draw is large.
+# We draw five starts, meta-train each with the correct code, and compare its loss after 100 steps of
+# Adam *with its own* untrained: pairs, because the luck of the draw is large.
 
 # %%
-DRAWS = 5
+SEEDS = range(5)
+draws = [draw_start(seed) for seed in SEEDS]
 
 
-def paired(name):
-    """Return losses after 100 steps of Adam, shape (2, seeds): untrained, and meta-trained."""
-    enable_float64()
-    starts = stack([draw_start(seed) for seed in range(DRAWS)])
-    trained = jax.vmap(lambda start: meta_train(name, start)[0])(starts)
-
-    def final_loss(start):
-        return evaluate(everywhere(start), 100)[0].mean()
-
-    return np.array([jax.vmap(final_loss)(some) for some in (starts, trained)])
+def end_loss(start):
+    """Return the loss after 100 steps of Adam."""
+    return evaluate(everywhere(start))[0][-1]
 
 
-pairs = dict(zip(INNER, side_by_side(paired, list(INNER), "meta-trainings"), strict=True))
-untrained = pairs["MAML"][0]
-for name, (before, after) in pairs.items():
-    ratios = after / before
+untrained = np.array([end_loss(start) for start in draws])
+trained = {
+    name: np.array([end_loss(meta_train(name, start)[0]) for start in draws])
+    for name in INNER
+}
+
+# %% tags=["hide-input"]
+ratios = {name: losses / untrained for name, losses in trained.items()}
+for name, ratio in ratios.items():
     key = f"meta_optimization.paired_{name.lower()}"
-    record(f"{key}_ratio", ratios.mean(), at_least=0.85, at_most=1.15, unit="ratio of losses")
-    record(f"{key}_spread", ratios.std(), at_most=0.2, unit="ratio of losses")
+    record(
+        f"{key}_ratio",
+        ratio.mean(),
+        at_least=0.85,
+        at_most=1.15,
+        unit="ratio of losses",
+    )
+    record(f"{key}_spread", ratio.std(), at_most=0.15, unit="ratio of losses")
 luck = untrained.max() / untrained.min()
-record("meta_optimization.luck_of_the_draw", luck, at_least=1.2, unit="ratio of losses")
+record(
+    "meta_optimization.luck_of_the_draw",
+    luck,
+    at_least=1.2,
+    unit="ratio of losses",
+)
+rows_of = {"untrained": untrained, **trained}
+table = [
+    dict(start=name, loss=spread(losses), ratio=spread(losses / untrained))
+    for name, losses in rows_of.items()
+]
+Table(
+    "Loss after 100 steps: median [range] of five draws",
+    table,
+    "start loss ratio",
+)
 
 # %% [markdown]
-# Mean and standard deviation: meta-training multiplies the loss by {glue:text}`meta_optimization.paired_maml_ratio:.2f` ±
+# Mean and standard deviation: meta-training multiplies the loss by
+# {glue:text}`meta_optimization.paired_maml_ratio:.2f` ±
 # {glue:text}`meta_optimization.paired_maml_spread:.2f` (MAML) and
 # {glue:text}`meta_optimization.paired_reptile_ratio:.2f` ±
-# {glue:text}`meta_optimization.paired_reptile_spread:.2f` (Reptile), less than starts differ
-# among themselves. The random ones alone differ among themselves by a factor of {glue:text}`meta_optimization.luck_of_the_draw:.1f`. And
-# the published 60.3 % {cite}`opifex2025meta` compares one draw, for MAML, with four others.
+# {glue:text}`meta_optimization.paired_reptile_spread:.2f` (Reptile). The untrained ones differ among
+# themselves by a factor of {glue:text}`meta_optimization.luck_of_the_draw:.1f`. And the published
+# 60.3 % {cite}`opifex2025meta` compares one draw, for MAML, with four others.
 #
-# The "10x" {cite}`opifex2025meta` fails on the published table itself: the start of MAML with 100 steps
-# has {glue:text}`meta_optimization.published_ratio:.0f` times the loss of a random one with 1,000. And all of these solutions are poor: the best row of
-# the table above is wrong by {glue:text}`meta_optimization.best_published_error:.0%`.
+# The "10x" {cite}`opifex2025meta` is no measurement: the example's code divides 1,000 steps by 100 and
+# prints the quotient. On the published table the start of MAML with 100 steps has
+# {glue:text}`meta_optimization.published_ratio:.0f` times the loss of a random one with 1,000. And all
+# of these solutions are poor: the best row of the table above is wrong by
+# {glue:text}`meta_optimization.best_published_error:.0%`.
 
+# %% tags=["hide-input"]
+record(
+    "meta_optimization.published_ratio",
+    PUBLISHED["MAML", "as published"][0] / PUBLISHED["random", "1000 steps"][0],
+    at_least=5,
+    unit="ratio of losses",
+)
+record(
+    "meta_optimization.best_published_error",
+    min(error for _, _, error in rows.values()),
+    at_least=0.05,
+    at_most=0.3,
+    unit="relative L2",
+)
 # %% [markdown]
 # ## What to measure
 #
 # A learned start is worth what it saves. So we need
 #
 # - the *error*, against an answer that no network produced, on viscosities never trained on;
-# - the *budget*: steps and seconds from the start to the answer;
+# - the *budget*: steps from the start to the answer;
 # - the *offline cost* of the start, charged: after how many queries is it paid back?
 # - at least five seeds, and the strongest plain alternatives.
 #
-# One optimizer at a time adapts all starts: gradient descent, Adam, and then Levenberg–Marquardt.
-# To learn, every method may evaluate the same number of gradients of a task's loss; gradients through
-# gradients are charged three times.
+# We keep the published network, loss, test points and test optimizer, Adam. To learn, every method may
+# evaluate the same number of gradients of a task's loss, at points drawn anew in every step; gradients
+# through gradients are charged three times.
 
 # %%
 BUDGET = 1800
-SEEDS = range(5)
-
-
-def loss_at(parameters, data):
-    """Return the published loss at given points; data are viscosity and points."""
-    nu, (inside, initial, ends) = data
-    u = nnx.merge(GRAPH, parameters)
-    misfit = u(initial) + jnp.sin(jnp.pi * initial[:, 0])
-    return sum(jnp.mean(r**2) for r in (residual(parameters, nu, inside), misfit, u(ends)))
 
 
 def tasks_on(viscosities):
-    """Return a sampler: key -> one task for each viscosity, with points of its own."""
+    """Return a sampler: key -> one task for each viscosity."""
 
     def sample(key):
-        data = (viscosities, jax.vmap(draw_points)(jax.random.split(key, len(viscosities))))
+        keys = jax.random.split(key, len(viscosities))
+        data = (viscosities, jax.vmap(draw_points)(keys))
         return Task(support=data, query=data)
 
     return sample
@@ -513,48 +850,47 @@ def tasks_on(viscosities):
 # Before we meta-learn anything, five starts that need no theory: a *random* one; the network trained
 # at the *mean* of the training viscosities (in $\log \nu$); one trained *jointly* on all of them; and,
 # from six *donors*, trained on one viscosity each, the *nearest*, or the *interpolation* of their
-# weights, linear in $\log \nu$. Donors share a joint first half: else hidden units come in another order.
+# weights, linear in $\log \nu$. A training is a meta-training without adaptation:
 
 
 # %%
 def plain_gradient(parameters, task):
     """Return the loss and its gradient, with no adaptation before."""
-    return jax.value_and_grad(loss_at)(parameters, task.query)
+    return jax.value_and_grad(loss)(parameters, task.query)
 
 
 def train_plainly(start, key, viscosities, steps):
     """Train on the mean loss of the viscosities."""
     adam = optax.adam(optax.cosine_decay_schedule(5e-3, steps))
-    return meta_training(plain_gradient, adam, tasks_on(viscosities), steps)(start, key)[0]
+    tasks = tasks_on(viscosities)
+    return meta_training(plain_gradient, adam, tasks, steps)(start, key)[0]
 
 
+# %%
 def learn_mean(start, key, budget=BUDGET):
     """Spend the whole budget at the mean viscosity."""
-    mean = jnp.exp(jnp.log(TRAIN).mean(keepdims=True))
-    return everywhere(train_plainly(start, key, mean, budget))
+    return train_plainly(start, key, MEAN[None], budget)
 
 
 def learn_jointly(start, key):
     """Spend it on all training viscosities at once."""
-    return everywhere(train_plainly(start, key, TRAIN, BUDGET // 6))
+    return train_plainly(start, key, TRAIN, BUDGET // 6)
 
 
 # %% [markdown]
-# The interpolation is a product of weights, one row for each test viscosity, with the donors.
+# Donors share a joint first half: else their hidden units would come in different orders, and weights
+# could not be interpolated.
+
 
 # %%
-WEIGHTS = np.stack([np.interp(np.log(TEST), np.log(TRAIN), row) for row in np.eye(6)], axis=1)
-NEAREST = np.eye(6)[np.abs(np.log(TRAIN)[:, None] - np.log(TEST)).argmin(axis=0)]
-
-
 def learn_donors(start, key):
-    """Spend half of it jointly, half on one network for each viscosity; combine them twice."""
+    """Spend half of it jointly, half on one network for each viscosity."""
     common = train_plainly(start, key, TRAIN, BUDGET // 12)
-    donors = jax.vmap(lambda nu: train_plainly(common, key, nu[None], BUDGET // 12))(TRAIN)
-    return [
-        jax.tree.map(lambda d, w=weights: jnp.tensordot(w.astype(jnp.float32), d, 1), donors)
-        for weights in (NEAREST, WEIGHTS)
-    ]
+
+    def donor(nu):
+        return train_plainly(common, key, nu[None], BUDGET // 12)
+
+    return jax.vmap(donor)(TRAIN)
 
 
 # %% [markdown]
@@ -562,758 +898,285 @@ def learn_donors(start, key):
 #
 # FOMAML and Reptile as above; MAML with its derivative of derivatives; *ANIL* {cite}`raghu2020`, which
 # adapts only the last layer; and *Meta-SGD* {cite}`li2017`, which learns a rate for each weight, too.
-# For Reptile we take adaptations of 30 steps, for the others of 5. ANIL adapts the last layer while it
-# learns; in the test all weights are adapted, as for the others. FOMAML gets `BUDGET // 36` meta-steps
-# and MAML, ANIL and Meta-SGD a third of that, at one meta-rate that we did not tune: their rows say what
-# this budget buys, not what the methods can do.
+# For Reptile we take adaptations of 30 steps, for the others of 5. All but Meta-SGD, whose gradient
+# descent is part of the method, adapt with the optimizer of the test, Adam, while they learn. FOMAML
+# gets `BUDGET // 36` meta-steps and MAML, ANIL and Meta-SGD a third of that, at one meta-rate that we did
+# not tune: their rows say what this budget buys, not what the methods can do.
+
 
 # %%
-from opifex_tutorials.training.meta_learning import MetaSgd, head_only, meta_sgd_steps
+ADAM = optax.adam(0.01)
 
 
-def learn_by_maml(start, key, rule, first_order=False, anil=False):
-    """Meta-train by MAML, FOMAML or ANIL."""
-    steps = BUDGET // 36  # a meta-step takes 6 gradients on each of 6 tasks
-    if not first_order:
-        steps //= 3  # and a gradient through them costs about three times as much
-    if anil:
-        head = jax.tree_util.tree_map_with_path(lambda path, _: "head" in str(path[0]), start)
-        rule = head_only(rule, head)
-    direction = maml(loss_at, gradient_steps(loss_at, rule, 5), first_order=first_order)
+def learn_by_maml(start, key, rule=ADAM, first_order=False):
+    """Meta-train by MAML: 6 gradients on each of 6 tasks a meta-step."""
+    steps = BUDGET // 36 if first_order else BUDGET // 36 // 3
+    adapt = gradient_steps(loss, rule, 5)
+    direction = maml(loss, adapt, first_order=first_order)
     outer = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
-    return everywhere(meta_training(direction, outer, tasks_on(TRAIN), steps)(start, key)[0])
+    train = meta_training(direction, outer, tasks_on(TRAIN), steps)
+    return train(start, key)[0]
 
 
-def learn_by_reptile(start, key, rule, budget=BUDGET):
-    """Meta-train by Reptile, with a rate that falls from one to zero."""
-    steps = budget // 180  # a meta-step takes 30 gradients on each of 6 tasks
-    direction = reptile(loss_at, gradient_steps(loss_at, rule, 30))
+def learn_by_reptile(start, key, budget=BUDGET):
+    """Meta-train by Reptile: 30 gradients on each of 6 tasks a meta-step."""
+    steps = budget // 180
+    direction = reptile(loss, gradient_steps(loss, optax.adam(0.01), 30))
     outer = optax.sgd(optax.linear_schedule(1.0, 0.0, steps))
-    return everywhere(meta_training(direction, outer, tasks_on(TRAIN), steps)(start, key)[0])
+    train = meta_training(direction, outer, tasks_on(TRAIN), steps)
+    return train(start, key)[0]
 
 
 # %% [markdown]
-# Meta-SGD carries its learned rates along into the test.
+# ANIL is MAML with an adaptation that holds all but the head still. In the test all weights are
+# adapted, as for the others.
+
+# %%
+from opifex_tutorials.training.meta_learning import (
+    MetaSgd,
+    head_only,
+    meta_sgd_steps,
+)
+
+
+def learn_by_anil(start, key):
+    """Meta-train by MAML while only the last layer adapts."""
+    head = jax.tree_util.tree_map_with_path(
+        lambda path, _: "head" in str(path[0]), start
+    )
+    return learn_by_maml(start, key, head_only(optax.adam(0.01), head))
+
+
+# %% [markdown]
+# Meta-SGD learns start and rates:
 
 
 # %%
 def learn_by_meta_sgd(start, key):
-    """Meta-train start and rates; return both, for each test viscosity."""
+    """Meta-train start and rates; return both."""
     steps = BUDGET // 36 // 3
-    rates = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.01), start)
-    direction = maml(lambda meta, data: loss_at(meta.start, data), meta_sgd_steps(loss_at, 5))
+    meta = MetaSgd(start, jax.tree.map(lambda p: jnp.full_like(p, 0.01), start))
+    adapt = meta_sgd_steps(loss, 5)
+    direction = maml(lambda adapted, data: loss(adapted.start, data), adapt)
     outer = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
     train = meta_training(direction, outer, tasks_on(TRAIN), steps)
-    return everywhere(train(MetaSgd(start, rates), key)[0])
-
-
-META = {
-    "Reptile": learn_by_reptile,
-    "FOMAML": partial(learn_by_maml, first_order=True),
-    "MAML": learn_by_maml,
-    "ANIL": partial(learn_by_maml, anil=True),
-}
-
-# %% [markdown]
-# ### The test
-#
-# All starts are adapted to the published loss, at its points, and watched. A step that suits a random
-# start can be too long for a good one, so each method gets the better of two rates, judged by the test
-# error itself: a favor that all of them get.
-
-# %%
-WATCHED = np.array([0, 5, 10, 20, 50, 100])
-RATES = jnp.array([0.01, 0.001], jnp.float32)
-RULES = {"SGD": optax.sgd, "Adam": optax.adam}
-
-
-def errors_after(start, nu, exact, rate, rule):
-    """Return the errors at the watched numbers of steps of one adaptation."""
-    optimizer = RULES[rule](rate)
-    if isinstance(start, MetaSgd):  # learned rates; the other rate is a tenth of them
-        scaled = jax.tree.map(lambda leaf: -leaf * rate / RATES[0], start.rates)
-        optimizer = optax.stateless(lambda g, _: jax.tree.map(jnp.multiply, scaled, g))
-        start = start.start
-
-    def step(carry, _):
-        parameters, state = carry
-        gradient = jax.grad(loss_at)(parameters, (nu, POINTS))
-        updates, state = optimizer.update(gradient, state, parameters)
-        parameters = optax.apply_updates(parameters, updates)
-        return (parameters, state), parameters
-
-    _, path = jax.lax.scan(step, (start, optimizer.init(start)), length=WATCHED[-1])
-    later = jax.vmap(error, (0, None))(jax.tree.map(lambda p: p[WATCHED[1:] - 1], path), exact)
-    return jnp.append(error(start, exact), later)
-
-
-# %% [markdown]
-# A case is a method and the optimizers that it is tested with. Each core works through a list of
-# them; of the two rates the one with the smaller median error at the end is kept.
-
-
-# %%
-def study(cases):
-    """Return for (name, optimizer): errors (seeds, tests, watched), rate, seconds of learning."""
-    enable_float64()
-    starts = stack([draw_start(seed) for seed in SEEDS])
-    keys, results, tests = jax.random.split(jax.random.key(0), len(SEEDS)), {}, {}
-    for rule in RULES:
-        test = partial(errors_after, rule=rule)
-        for axes in ((0, 0, 0, None), (0, None, None, None), (None, None, None, 0)):
-            test = jax.vmap(test, axes)  # over viscosities, seeds and rates
-        tests[rule] = jax.jit(test)
-    for names, learn, rules in cases:
-        clock = time.perf_counter()
-        learned = jax.block_until_ready(jax.jit(jax.vmap(learn))(starts, keys))
-        seconds = (time.perf_counter() - clock) / len(SEEDS)
-        for name, found in zip(names, learned if len(names) > 1 else [learned], strict=True):
-            for rule in rules:
-                errors = np.array(tests[rule](found, TEST, EXACT, RATES))
-                best = int(np.nanargmin(np.median(errors[..., -1].mean(axis=2), axis=1)))
-                results[name, rule] = errors[best], float(RATES[best]), seconds
-    return results
+    return train(meta, key)[0]
 
 
 # %% [markdown]
 # The best plain and the best meta-learned start of a first round also run with six times the budget;
-# what it would do for the others we did not measure. The long ones come first, so that both cores end
-# at about the same time.
+# what it would do for the others we did not measure. Each method learns from five draws, one after the
+# other in one process, which compiles it once.
 
 # %%
-both, longer = tuple(RULES), 6 * BUDGET
-reptile_longer = partial(learn_by_reptile, rule=optax.adam(0.01), budget=longer)
-cases = [
-    (["mean, 6 budgets"], partial(learn_mean, budget=longer), both),
-    (["Reptile, 6 budgets"], reptile_longer, ("Adam",)),
-    (["random"], lambda start, key: everywhere(start), both),
-    (["Meta-SGD"], learn_by_meta_sgd, ("SGD",)),
-    (["joint"], learn_jointly, both),
-    (["mean"], learn_mean, both),
-    (["nearest", "interpolated"], learn_donors, both),
-]
-for name, learn in META.items():
-    cases += [([name], partial(learn, rule=make(0.01)), (rule,)) for rule, make in RULES.items()]
-halves = side_by_side(study, [cases[::2], cases[1::2]], "methods")
-results = halves[0] | halves[1]
+LONGER = 6 * BUDGET
+LEARNERS = {
+    "mean, 6 budgets": partial(learn_mean, budget=LONGER),
+    "Reptile, 6 budgets": partial(learn_by_reptile, budget=LONGER),
+    "mean": learn_mean,
+    "joint": learn_jointly,
+    "donors": learn_donors,
+    "Reptile": learn_by_reptile,
+    "FOMAML": partial(learn_by_maml, first_order=True),
+    "MAML": learn_by_maml,
+    "ANIL": learn_by_anil,
+    "Meta-SGD": learn_by_meta_sgd,
+}
+
+
+# %%
+def learn(learner, seed):
+    """Return what is learned from one draw, and the seconds."""
+    clock = time.perf_counter()
+    key = jax.random.split(jax.random.key(0), len(SEEDS))[seed]
+    found = jax.tree.map(np.asarray, learner(draw_start(seed), key))
+    return found, time.perf_counter() - clock
+
+
+compiled = {name: jax.jit(learner) for name, learner in LEARNERS.items()}
+lessons = compare(learn, compiled, SEEDS, one_process=True)
 
 # %% [markdown]
-# And the yardstick: random starts with ten times the steps.
-
+# ### The test
+#
+# All starts are adapted to the published loss, at its points, and watched. The donors' weights are
+# combined first: *nearest* and *interpolated* are products with one row for each test viscosity.
 
 # %%
-def thousand_steps(rule):
-    """Return the errors of random starts after 1,000 steps at the published rate, per seed."""
-    enable_float64()
-    starts = stack([draw_start(seed) for seed in SEEDS])
-    adapt = gradient_steps(loss, RULES[rule](0.01), 1000)
-    one = jax.vmap(lambda start, nu, exact: error(adapt(start, nu), exact), (None, 0, 0))
-    return np.array(jax.jit(jax.vmap(lambda start: one(start, TEST, EXACT)))(starts))
+logs = np.log(TRAIN), np.log(TEST)
+COMBINE = {
+    "nearest": np.eye(6)[np.abs(np.subtract.outer(*logs)).argmin(axis=0)],
+    "interpolated": np.stack(
+        [np.interp(logs[1], logs[0], row) for row in np.eye(6)], axis=1
+    ),
+}
 
 
-thousand = dict(zip(RULES, side_by_side(thousand_steps, list(RULES), "1,000 steps"), strict=True))
+def combine(donors, weights):
+    """Return one combination of the donors for each test viscosity."""
+    weights = jnp.asarray(weights, dtype=jnp.float32)
+    return jax.tree.map(lambda d: jnp.tensordot(weights, d, 1), donors)
+
 
 # %% [markdown]
-# Medians over five seeds of the mean over the four test viscosities; the range is that of the seeds
-# after 100 steps. Learning is timed per seed, five seeds in one program, compilation included. The rate
-# of Meta-SGD is not one: the lower stands for a tenth of the learned rates.
+# A step that suits a random start can be too long for a good one, so each method gets the better of two
+# rates, judged by the test error itself: a favor that all of them get. For Meta-SGD the lower rate
+# stands for a tenth of the learned ones.
+
+# %%
+WATCHED = np.array([0, 5, 10, 20, 50, 100])
+RATES = (0.01, 0.001)
+
+
+@jax.jit
+def by_learned_rates(meta, factor):
+    """Take 100 steps of Meta-SGD for each test viscosity."""
+    rates = jax.tree.map(lambda r: -factor * r, meta.rates)
+    rule = optax.stateless(lambda g, _: jax.tree.map(jnp.multiply, rates, g))
+    each = jax.vmap(lambda nu: walk(rule, meta.start, optax.EmptyState(), nu))
+    return each(TEST)
 
 
 # %%
-def entry(name, rule):
+def follow(start, rate):
+    """Return the mean errors at the watched steps."""
+    if isinstance(start, MetaSgd):
+        _, (path, _) = by_learned_rates(start, rate / RATES[0])
+        start = everywhere(start.start)
+    else:
+        _, (path, _) = hundred(start, fresh(start), rate)
+    later = [
+        jax.tree.map(lambda p, k=k: p[:, k - 1], path) for k in WATCHED[1:]
+    ]
+    return np.array([errors(p).mean() for p in (start, *later)])
+
+
+def test(starts):
+    """Return errors (seeds, watched) at the better rate, and the rate."""
+    found = {r: np.array([follow(s, r) for s in starts]) for r in RATES}
+    rate = min(found, key=lambda r: np.median(found[r][:, -1]))
+    return found[rate], rate
+
+
+# %% [markdown]
+# All of them:
+
+# %%
+learned = {
+    name: [tree for tree, _ in runs] for name, runs in lessons.runs.items()
+} | {"random": draws}
+donors = learned.pop("donors")
+starts = {
+    name: [s if isinstance(s, MetaSgd) else everywhere(s) for s in trees]
+    for name, trees in learned.items()
+}
+for name, weights in COMBINE.items():
+    starts[name] = [combine(each, weights) for each in donors]
+results = {name: test(trees) for name, trees in starts.items()}
+
+# %% [markdown]
+# And the yardstick: the random starts with ten times the steps, at the published rate.
+
+# %%
+yardstick = float(
+    np.median([evaluate(everywhere(start), 1000)[2] for start in draws])
+)
+
+
+def at(name, column):
+    """Return the median error of a start at a column of the table."""
+    return float(np.median(results[name][0][:, column]))
+
+
+# %% [markdown]
+# Medians over five seeds of the mean over the four test viscosities; the range is that of the seeds after
+# 100 steps. Learning is timed in its process, the first seed of each method with its compilation. The
+# rate of Meta-SGD is not one: the lower stands for a tenth of the learned rates.
+
+
+# %% tags=["hide-input"]
+def entry(name):
     """Return a row of the table."""
-    errors, rate, seconds = results[name, rule]
-    mean = errors.mean(axis=1)
-    columns = {
-        f"{k}_steps": float(e) for k, e in zip(WATCHED, np.median(mean, axis=0), strict=True)
-    }
-    spread = f"{mean[:, -1].min():.2f} to {mean[:, -1].max():.2f}"
-    return dict(
-        start=name, rate=f"{rate:g}", **columns, range=spread, learned_in=f"{seconds:.1f} s"
-    )
+    errors, rate = results[name]
+    medians = zip(WATCHED, np.median(errors, axis=0), strict=True)
+    last = f"{errors[:, -1].min():.2f} to {errors[:, -1].max():.2f}"
+    learner = "donors" if name in COMBINE else name
+    seconds = [second for _, second in lessons.runs.get(learner, [(None, 0.0)])]
+    row = dict(start=name, rate=f"{rate:g}", range=last)
+    row["learned_in"] = f"{np.median(seconds):.1f} s"
+    return row | {f"{k}_steps": float(error) for k, error in medians}
 
 
-def caption(name, rule):
-    """Return a caption that says how random starts end after 1,000 steps."""
-    end = np.median(thousand[rule].mean(axis=1))
-    return f"{name}: relative L2 error (random starts after 1,000 steps: {end:.3f})"
-
-
-COLUMNS = "start rate " + " ".join(f"{k}_steps" for k in WATCHED) + " range learned_in"
+steps_shown = " ".join(f"{k}_steps" for k in WATCHED)
 Table(
-    caption("Gradient descent", "SGD"),
-    [entry(*key) for key in results if key[1] == "SGD"],
-    COLUMNS,
+    f"Adam: relative L2 error (random starts after 1,000 steps: {yardstick:.3f})",
+    [entry(name) for name in results],
+    f"start rate {steps_shown} range learned_in",
 )
 
-# %% [markdown]
-# Adam gets further:
-
-# %%
-Table(caption("Adam", "Adam"), [entry(*key) for key in results if key[1] == "Adam"], COLUMNS)
-
-
-# %%
-def at(name, rule, column):
-    """Return the median error of a method at a column of the table."""
-    return float(np.median(results[name, rule][0].mean(axis=1)[:, column]))
-
-
-yardstick = float(np.median(thousand["Adam"].mean(axis=1)))
-record(
-    "meta_optimization.adam_random_1000", yardstick, at_least=0.05, at_most=0.25, unit="relative L2"
-)
-reptile_100 = at("Reptile, 6 budgets", "Adam", -1)
-record("meta_optimization.adam_reptile_100", reptile_100, at_most=0.2, unit="relative L2")
-record(
-    "meta_optimization.adam_tenfold", reptile_100 / yardstick, at_most=1.0, unit="ratio of errors"
-)
-untouched = at("mean, 6 budgets", "Adam", 0)
-record("meta_optimization.mean_untouched", untouched, at_most=0.06, unit="relative L2")
-record("meta_optimization.mean_gain", yardstick / untouched, at_least=2, unit="ratio of errors")
+# %% tags=["hide-input"]
+reptile_100, untouched = at("Reptile, 6 budgets", -1), at("mean, 6 budgets", 0)
+spoiled = at("mean, 6 budgets", -1) / untouched
+others = min(at(name, -1) for name in results)
+FOUND = {
+    "adam_random_1000": (yardstick, 0.05, 0.25, "relative L2"),
+    "adam_reptile_100": (reptile_100, None, 0.2, "relative L2"),
+    "mean_untouched": (untouched, None, 0.06, "relative L2"),
+    "mean_gain": (yardstick / untouched, 2, None, "ratio of errors"),
+    "mean_spoiled": (spoiled, 1.2, None, "ratio of errors"),
+    "all_over_mean": (others / untouched, 1.2, None, "ratio of errors"),
+    "adam_tenfold": (reptile_100 / yardstick, None, 1.0, "ratio of errors"),
+    "adam_break_even": (LONGER / 900, None, 20, "queries"),
+    "reptile_before": (at("Reptile, 6 budgets", 0), None, 0.4, "relative L2"),
+    "random_100": (at("random", -1), 0.1, 0.6, "relative L2"),
+}
+for key, (value, low, high, unit) in FOUND.items():
+    bounds = {"at_least": low, "at_most": high}
+    record(f"meta_optimization.{key}", value, **bounds, unit=unit)
 
 # %% [markdown]
-# Three more numbers: the best that gradient descent reaches, how much the exact solutions differ, and
-# when Reptile's learning is paid back.
-
-# %%
-descent = min(at(name, rule, -1) for name, rule in results if rule == "SGD")
-record("meta_optimization.sgd_over_mean", descent / untouched, at_least=1.2, unit="ratio of errors")
-middle = BurgersProblem(float(np.exp(np.log(TRAIN).mean())), FINAL_TIME).exact(t, x)
-family_spread = np.mean([np.linalg.norm(middle - e) / np.linalg.norm(e) for e in EXACT])
-record("meta_optimization.family_spread", family_spread, at_most=0.06, unit="relative L2")
-saved = 1000 - WATCHED[-1]  # gradients, in each query
-record("meta_optimization.adam_break_even", longer / saved, at_most=20, unit="queries")
-spoiled = at("mean, 6 budgets", "Adam", -1) / untouched
-record("meta_optimization.mean_spoiled", spoiled, at_least=1.2, unit="ratio of errors")
-print(f"random, 1,000 steps: {yardstick:.3f}; Reptile, 100: {reptile_100:.3f}", end="; ")
-print(f"mean, 0: {untouched:.3f}")
-
-# %% [markdown]
-# So a tenfold exists, in steps: Reptile with six budgets, with new points in every step and the test's
-# own optimizer inside, reaches after 100 steps {glue:text}`meta_optimization.adam_reptile_100:.2f`, where
-# random starts are after 1,000 ({glue:text}`meta_optimization.adam_random_1000:.2f`, at the published
-# rate). Each query saves 900 gradients, so that learning is paid back after
-# {glue:text}`meta_optimization.adam_break_even:.0f` of them.
+# So a tenfold exists, in steps: Reptile with six budgets, with new points in every step and the test's own
+# optimizer inside, reaches after 100 steps {glue:text}`meta_optimization.adam_reptile_100:.2f`, where random
+# starts are after 1,000 ({glue:text}`meta_optimization.adam_random_1000:.2f`, at the published rate). Most of
+# that it has before the first step: it *starts* at {glue:text}`meta_optimization.reptile_before:.2f`, where
+# random ends after 100 steps ({glue:text}`meta_optimization.random_100:.2f`). Each query saves 900 gradients,
+# so that learning is paid back after {glue:text}`meta_optimization.adam_break_even:.0f` of them.
 #
 # And then look at the rows *mean*. The network trained at one viscosity, *not adapted at all*, is off by
 # {glue:text}`meta_optimization.mean_untouched:.3f`:
-# {glue:text}`meta_optimization.mean_gain:.1f` times better than the random starts after 1,000 steps. Not
-# one start comes that far by 100 steps of gradient descent. Adapting it to the 200 published points
-# makes it worse, {glue:text}`meta_optimization.mean_spoiled:.1f` times. The *exact* solution at the mean
-# viscosity is within {glue:text}`meta_optimization.family_spread:.3f` of those tested: before you learn a
-# start, measure how much your tasks differ, and whether your loss can tell.
+# {glue:text}`meta_optimization.mean_gain:.1f` times better than the random starts after 1,000 steps, and
+# {glue:text}`meta_optimization.all_over_mean:.1f` times better than the best start of the table after its 100
+# steps. Adapting it to the 200 published points makes it worse,
+# {glue:text}`meta_optimization.mean_spoiled:.1f` times. The *exact* solution at the mean viscosity is within
+# {glue:text}`meta_optimization.family_spread:.3f` of those tested: before you learn a start, measure how much
+# your tasks differ, and whether your loss can tell.
 
-# %% mystnb={"figure": {"name": "fig-adam", "caption": "Error against steps of Adam, median of five seeds. The line of the mean viscosity starts lowest. Dashed gray: random starts after ten times the steps."}}
+# %% mystnb={"figure": {"name": "fig-adam", "caption": "Error against steps of Adam, median and range of five seeds. The start trained at the mean viscosity begins lowest, and adapting it to few points makes it worse. Dashed gray: random starts after ten times the steps."}} tags=["hide-input"]
 figure, axes = plt.subplots(figsize=(8, 4.2))
 shown = ("random", "FOMAML", "joint", "Reptile, 6 budgets", "mean, 6 budgets")
-for name, color, marker in zip(shown, COLORS, MARKERS, strict=False):
-    median = np.median(results[name, "Adam"][0].mean(axis=1), axis=0)
-    axes.plot(WATCHED, median, color=color, marker=marker, label=name)
+for i, name in enumerate(shown):
+    e, look = results[name][0], {"color": COLORS[i], "ls": LINE_STYLES[i]}
+    axes.plot(
+        WATCHED, np.median(e, axis=0), marker=MARKERS[i], label=name, **look
+    )
+    axes.fill_between(
+        WATCHED, e.min(0), e.max(0), color=COLORS[i], alpha=0.12, lw=0
+    )
 axes.axhline(yardstick, color="gray", ls="--", label="random, 1,000 steps")
 axes.set(xlabel="steps of Adam", ylabel="relative L2 error", yscale="log")
 axes.set_xscale("symlog", linthresh=5)
 figure.legend(loc="outside right upper")
 show(
     figure,
-    alt="Error against steps for five starts. The start trained at the mean viscosity begins "
-    "lowest and rises; the random start falls, from far above; at 100 steps all but Reptile and "
-    "mean lie above the dashed line of random starts after 1,000 steps.",
+    alt="Error against steps for five starts. The start trained at the mean viscosity begins lowest and "
+    "rises; the random start falls from far above; the dashed line of random starts after 1,000 steps lies "
+    "between them.",
 )
 
 # %% [markdown]
-# ## Levenberg–Marquardt changes the question
+# Nobody has to stop here: with an optimizer that can use a good start, plain neighbors are worth far more than
+# any row of this table. {doc}`starting_from_neighbors` goes on with the same family.
 #
-# Now we take loss and optimizer from {doc}`first_pinn`: conditions built in, a coordinate that is
-# stretched over the layer, whose width goes with $\nu$, and Levenberg–Marquardt with geodesic
-# acceleration.
-#
-# We add a test viscosity near each end of the range.
-
-# %%
-from opifex_tutorials.losses.collocation import (
-    CollocationProblem,
-    CollocationSystem,
-    Formulation,
-    Term,
-)
-from opifex_tutorials.losses.formulations import burgers_layer
-from opifex_tutorials.training.transfer import adapt, solve_branch
-from opifex_tutorials.verification import relative_l2
-
-# %% [markdown]
-# The viscosities to test on, inside of the range, outside of it, and in a wider one; nine to solve in
-# advance; and the points at which errors are measured.
-
-# %%
-HELD_OUT = np.array([*map(float, TEST), 0.0055, 0.047])
-OUTSIDE = np.array([0.002, 0.003, 0.1])
-WIDE = np.array([0.0015, 0.003, 0.07])
-DONORS = np.geomspace(0.005, 0.05, 9)
-compiled = CollocationProblem(burgers_layer, 1024, (3, 16, 16, 1))
-points_of_error = tuple(a.ravel() for a in np.broadcast_arrays(t, x))
-
-
-def task(nu):
-    """Return one viscosity as a problem."""
-    return BurgersProblem(float(nu), FINAL_TIME)
-
-
-TRUTH = {float(nu): task(nu).exact(*points_of_error) for nu in (*HELD_OUT, *OUTSIDE, *WIDE)}
-
-
-def system_of(nu, seed):
-    """Return the residuals of one viscosity; a seed fixes the points."""
-    return CollocationSystem(compiled, task(nu), compiled.sample(task(nu), (seed, 0)))
-
-
-def distance(nu, parameters):
-    """Return the relative L2 error of a network on one viscosity."""
-    return relative_l2(compiled.evaluate(task(nu), parameters, points_of_error), TRUTH[float(nu)])
-
-
-# %% [markdown]
-# ### A good start needs a small damping
-#
-# A step solves $(J^T J + \lambda I)\,d = -J^T r$; the damping $\lambda$ limits its length. The usual
-# first value, the largest entry of $J^T J$, is right for random weights. From weights that solve a
-# neighbor, the residual $r(\theta, \nu + \delta) \approx \delta\, \partial_\nu r$ is small, and an
-# undamped step is, in the least-squares sense, the tangent $\delta\, \mathrm{d}\theta/\mathrm{d}\nu$ of
-# the branch of solutions $\theta(\nu)$. A careful damping throws this away.
-
-# %%
-donor = adapt(system_of(0.0158, 0), compiled.initial_parameters(0), 100, damping=None)[-1]
-careful, bold = (
-    distance(TEST[0], adapt(system_of(TEST[0], 0), donor, 5, damping=damping)[-1])
-    for damping in (None, 1e-8)
-)
-record("meta_optimization.damping_gain", careful / bold, at_least=2, unit="ratio of errors")
-print(f"after 5 steps: careful {careful:.1e}, bold {bold:.1e}")
-
-# %% [markdown]
-# ### The starts
-#
-# As before: *random*, *mean*, *joint*, *nearest* and *interpolated* donors, FOMAML and Reptile, with
-# five steps of Levenberg–Marquardt inside. New are
-#
-# - *single*: the solution at one small viscosity, where the layer is thin;
-# - *conditioned*: a network with $\log \nu$ as an input, trained on points $(\nu, t, x)$;
-# - *frozen*: the hidden features of all donors as a basis, in which only the last layer is solved for.
-#   This is a reduced basis {cite}`chen2024`; as in ANIL, only the last layer is adapted.
-#
-# The nine donors are a branch: each starts from the solution of its smaller neighbor, so that weights
-# correspond and can be interpolated. *Mean* is here the solution at $\nu = 0.0158$, the middle of the
-# range in $\log \nu$. What each may spend offline: steps for a network from random weights, for a donor
-# after its neighbor, for *joint*; meta-steps, and steps inside of them; steps for *conditioned*.
-
-# %%
-FAMILY = DONORS[::2]  # the five viscosities to learn from at once
-FIRST, NEXT, JOINT, ROUNDS, INSIDE, CONDITIONED = 100, 15, 20, 9, 5, 40
-
-# %% [markdown]
-# For *joint*, several systems become one:
-
-
-# %%
-class Stacked:
-    """Several viscosities as one least-squares problem, for one set of weights."""
-
-    def __init__(self, systems):
-        self.systems, self.scale = systems, len(systems) ** -0.5
-
-    def residuals(self, p):
-        """Return the residuals of all."""
-        return self.scale * np.concatenate([s.residuals(p) for s in self.systems])
-
-    def linearize(self, p):
-        """Return the residuals and the Jacobians of all."""
-        pairs = [s.linearize(p) for s in self.systems]
-        return tuple(self.scale * np.concatenate(parts) for parts in zip(*pairs, strict=True))
-
-    def curvature(self, p, d):
-        """Return the second derivatives of all along d."""
-        return self.scale * np.concatenate([s.curvature(p, d) for s in self.systems])
-
-
-# %% [markdown]
-# The meta-methods take the compiled form of Levenberg–Marquardt, which `vmap` runs on all tasks.
-
-# %%
-from opifex_tutorials.training.meta_learning import levenberg_marquardt_steps
-
-
-def compile_meta_training(kind):
-    """Compile the meta-training from a start, on all of the family in every meta-step."""
-    data = [(task(nu), compiled.sample(task(nu), (0, 0))) for nu in FAMILY]
-    tasks = stack([Task(support=d, query=d) for d in data])
-    inner = levenberg_marquardt_steps(
-        lambda p, d: compiled.linearize(d[0], p, d[1]),
-        lambda p, d: compiled.residuals(d[0], p, d[1]),
-        steps=INSIDE,
-    )
-    if kind == "Reptile":
-        direction, outer = reptile(compiled.loss, inner), optax.sgd(1.0)
-    else:
-        direction, outer = maml(compiled.loss, inner, first_order=True), optax.adam(3e-3)
-    return meta_training(direction, outer, lambda key: tasks, ROUNDS)
-
-
-# %% [markdown]
-# All starts that belong to one kind of network:
-
-
-# %%
-def learn_starts(seed, trainings):
-    """Return rules ν -> start, and the seconds that the library of donors took."""
-    untrained, clock = compiled.initial_parameters(seed), time.perf_counter()
-    library = solve_branch(
-        lambda nu: system_of(nu, seed), DONORS, untrained, first_steps=FIRST, steps=NEXT
-    )
-    seconds = time.perf_counter() - clock
-    middle, small = (
-        adapt(system_of(nu, seed), untrained, FIRST, damping=None)[-1] for nu in (0.0158, 0.007)
-    )
-    joint = adapt(Stacked([system_of(nu, seed) for nu in FAMILY]), untrained, JOINT, damping=None)[
-        -1
-    ]
-    fixed = dict(random=untrained, mean=middle, joint=joint, single=small)
-    for kind, train in trainings.items():
-        fixed[kind] = np.asarray(train(jnp.asarray(untrained), jax.random.key(0))[0])
-    rules = {name: lambda nu, start=start: start for name, start in fixed.items()}
-    return rules | dict(nearest=library.nearest, interpolated=library.interpolate), library, seconds
-
-
-# %% [markdown]
-# The conditioned network is trained like any other, on points of a space with one dimension more. At
-# fixed $\nu$ its fourth feature is a constant that goes into the first bias: then it is a network like
-# the others, and can be adapted like them.
-
-# %%
-LOW, HIGH = np.log(DONORS[[0, -1]])
-
-
-def conditioned(problem, points):
-    """Build the formulation of the whole family; the problem only lends its form."""
-    final_time, structure = problem.final_time, jax.tree.structure(problem)
-
-    def member(nu):
-        return burgers_layer(jax.tree.unflatten(structure, [nu, final_time]), points)
-
-    def trial(network):
-        def u(nu, t, x):
-            feature = jnp.atleast_1d((2 * jnp.log(nu) - LOW - HIGH) / (HIGH - LOW))
-            return member(nu).trial(lambda z: network(jnp.concatenate([z, feature])))(t, x)
-
-        return u
-
-    def place(z):
-        nu = jnp.exp(LOW + (HIGH - LOW) * z[2])
-        return nu, *member(nu).terms[0].place(z[:2])
-
-    def residual(u):
-        return lambda nu, t, x: member(nu).terms[0].residual(lambda *p: u(nu, *p))(t, x)
-
-    return Formulation(trial, (Term(residual, place, 3, points),), inputs=4)
-
-
-# %% [markdown]
-# Training it, and folding the feature into the bias:
-
-# %%
-family = CollocationProblem(conditioned, 2048, (4, 16, 16, 1))
-
-
-def learn_conditioned(seed):
-    """Return the rule ν -> start of the conditioned network."""
-    like = task(0.01)
-    system = CollocationSystem(family, like, family.sample(like, (seed, 0)))
-    theta = adapt(system, family.initial_parameters(seed), CONDITIONED, damping=None)[-1]
-    # In this order: 16 biases, 4 x 16 weights whose last row is that of the feature, the rest.
-    bias, kernel, rest = np.split(theta, [16, 80])
-
-    def fold(nu):
-        feature = (2 * np.log(nu) - LOW - HIGH) / (HIGH - LOW)
-        return np.concatenate([bias + feature * kernel[48:], kernel[:48], rest])
-
-    return fold
-
-
-# %% [markdown]
-# The frozen basis is a network of one linear layer behind the features of all nine donors. The
-# donors' weights travel with the problem, so that one compilation serves all seeds.
-
-
-# %%
-def frozen(problem_and_layers, points):
-    """Build a formulation whose network is linear in the donors' features."""
-    problem, layers = problem_and_layers
-    layer = burgers_layer(problem, points)
-
-    def features(z):
-        outputs = [jnp.tanh(jnp.tanh(z @ k0 + b0) @ k1 + b1) for (k0, b0), (k1, b1) in layers]
-        return jnp.concatenate(outputs)
-
-    def trial(network):
-        return layer.trial(lambda z: network(features(z)))
-
-    return Formulation(trial, layer.terms, inputs=16 * len(layers))
-
-
-reduced = CollocationProblem(frozen, 1024, (16 * len(DONORS), 1))
-
-# %% [markdown]
-# Solving for the last layer:
-
-
-# %%
-def adapt_frozen(library, nu, seed):
-    """Return the error after ten Gauss-Newton steps on the last layer, from zero."""
-    donors = [compiled.weights(theta)["layers"] for theta in library.parameters]
-    layers = [[(d[i]["kernel"][...], d[i]["bias"][...]) for i in range(2)] for d in donors]
-    problem = (task(nu), layers)
-    system = CollocationSystem(reduced, problem, reduced.sample(problem, (seed, 0)))
-    parameters = adapt(system, np.zeros(16 * len(DONORS) + 1), 10, damping=1e-12)[-1]
-    u = reduced.evaluate(problem, parameters, points_of_error)
-    return relative_l2(u, TRUTH[float(nu)])
-
-
-# %% [markdown]
-# ### The test
-#
-# Every rule on every test viscosity. The random start gets a longer path. It and that of FOMAML, which
-# is still close to it, get a first damping of `1e-4`, all others `1e-8`.
-
-# %%
-STEPS = np.array([0, 5, 10, 20, 50, 100])
-
-
-def follow(name, rule, seed):
-    """Return errors (tests, steps), errors at every tenth step for "random", seconds a step."""
-    errors, every_tenth, seconds = np.full((len(HELD_OUT), len(STEPS)), np.nan), [], []
-    last = 100 if name == "random" else 20
-    damping = 1e-4 if name in ("random", "FOMAML") else 1e-8
-    for i, nu in enumerate(HELD_OUT):
-        clock, steps = time.perf_counter(), last if i < len(TEST) else 10
-        path = adapt(system_of(nu, seed), rule(nu), steps, damping=damping)
-        seconds.append((time.perf_counter() - clock) / steps)
-        for column in np.flatnonzero(steps >= STEPS):
-            errors[i, column] = distance(nu, path[STEPS[column]])
-        if steps == 100:
-            every_tenth.append([distance(nu, path[k]) for k in range(10, 101, 10)])
-    return errors, every_tenth, np.median(seconds)
-
-
-# %% [markdown]
-# Beside the rules: ten steps outside of the range, a library for the wide range, the frozen basis.
-
-
-# %%
-def run(seed, trainings):
-    """Return what `follow` returns, by rule; errors outside, wide and frozen; seconds."""
-    rules, library, offline = learn_starts(seed, trainings)
-    rules["conditioned"] = learn_conditioned(seed)
-    followed = {name: follow(name, rule, seed) for name, rule in rules.items()}
-
-    def ten_steps(library, viscosities):
-        starts = [(nu, library.interpolate(nu)) for nu in viscosities]
-        return [distance(nu, adapt(system_of(nu, seed), start, 10)[-1]) for nu, start in starts]
-
-    wide = solve_branch(
-        lambda nu: system_of(nu, seed), np.geomspace(0.001, 0.1, 7), rules["random"](0.0), steps=15
-    )
-    beyond = ten_steps(library, OUTSIDE), ten_steps(wide, WIDE)
-    return followed, beyond, [adapt_frozen(library, nu, seed) for nu in HELD_OUT], offline
-
-
-# %%
-def run_some(seeds):
-    """Run several seeds in one process, which compiles once."""
-    trainings = {kind: compile_meta_training(kind) for kind in ("FOMAML", "Reptile")}
-    return [run(seed, trainings) for seed in seeds]
-
-
-halves = side_by_side(run_some, [(0, 1, 2), (3, 4)], "seeds")
-runs = [*halves[0], *halves[1]]
-errors = {name: np.array([r[0][name][0] for r in runs]) for name in runs[0][0]}
-worst = {name: float(e[:, :, 2].max()) for name, e in errors.items()}
-worst["frozen"] = float(np.max([r[2] for r in runs]))
-
-# %% [markdown]
-# Medians over seeds and published viscosities; the last column is the worst of all seeds and of all
-# six test viscosities. Offline work is counted in steps on one viscosity.
-
-# %%
-OFFLINE = dict(random=0, mean=FIRST, single=FIRST, joint=JOINT * len(FAMILY))
-OFFLINE |= dict.fromkeys(("FOMAML", "Reptile"), ROUNDS * INSIDE * len(FAMILY))
-OFFLINE |= dict.fromkeys(("nearest", "interpolated", "frozen"), FIRST + NEXT * (len(DONORS) - 1))
-OFFLINE["conditioned"] = CONDITIONED
-
-
-def line(name):
-    """Return a row of the table."""
-    medians = np.median(errors[name][:, : len(TEST)], axis=(0, 1))
-    columns = {f"{k}_steps": f"{e:.0e}" for k, e in zip(STEPS, medians, strict=True) if e == e}
-    return dict(
-        start=name, offline_steps=OFFLINE[name], **columns, worst_at_10=f"{worst[name]:.1e}"
-    )
-
-
-frozen_line = dict(
-    start="frozen", offline_steps=OFFLINE["frozen"], worst_at_10=f"{worst['frozen']:.1e}"
-)
-columns = "start offline_steps " + " ".join(f"{k}_steps" for k in STEPS) + " worst_at_10"
-Table(
-    "Levenberg-Marquardt: relative L2 error (a step of conditioned works on all viscosities)",
-    [*map(line, errors), frozen_line],
-    columns,
-)
-
-# %%
-BOUNDS = dict(single=3e-4, interpolated=5e-5, nearest=5e-5, frozen=5e-5, conditioned=2e-3)
-BOUNDS |= dict(mean=2e-3, joint=5e-3, Reptile=5e-3, FOMAML=0.2)
-for name, bound in BOUNDS.items():
-    record(f"meta_optimization.lm_{name.lower()}", worst[name], at_most=bound, unit="relative L2")
-LIBRARY = ("nearest", "interpolated", "frozen")
-others = min(error for name, error in worst.items() if name not in LIBRARY)
-best = max(worst[name] for name in LIBRARY)
-record("meta_optimization.lm_library_gain", others / best, at_least=2, unit="ratio of errors")
-meta_learned = min(worst["Reptile"], worst["FOMAML"])
-for name in ("mean", "single"):
-    ratio = meta_learned / worst[name]
-    record(f"meta_optimization.lm_meta_over_{name}", ratio, at_least=1.1, unit="ratio of errors")
-record("meta_optimization.lm_library_seconds", max(r[3] for r in runs), unit="s")
-record(
-    "meta_optimization.lm_step_ms",
-    1e3 * np.median([r[0]["interpolated"][2] for r in runs]),
-    unit="ms",
-)
-print("best of all:", min(worst, key=worst.get))
-
-# %% [markdown]
-# **The library of donors wins.** Solve nine viscosities, one after the other: after ten steps from there,
-# {glue:text}`meta_optimization.lm_step_ms:.0f` ms each, the worst test viscosity of the worst seed is right
-# to {glue:text}`meta_optimization.lm_interpolated:.1e` with interpolated weights,
-# {glue:text}`meta_optimization.lm_nearest:.1e` from the nearest donor,
-# {glue:text}`meta_optimization.lm_frozen:.1e` with the frozen features of all. With so many donors,
-# interpolation gains nothing that ten steps do not. All nine took at most
-# {glue:text}`meta_optimization.lm_library_seconds:.0f` s, compilation included. The conditioned network
-# needs no step at all to be useful, and ends at {glue:text}`meta_optimization.lm_conditioned:.1e`.
-#
-# As a single start for the whole range, the meta-learned ones
-# ({glue:text}`meta_optimization.lm_reptile:.1e` for Reptile, {glue:text}`meta_optimization.lm_fomaml:.1e` for
-# FOMAML, which nine meta-steps hardly move) lose to *one* network solved at *one* viscosity, the middle
-# one ({glue:text}`meta_optimization.lm_mean:.1e`) or, better, a small one
-# ({glue:text}`meta_optimization.lm_single:.1e`; chosen among three by errors on such tests). Joint training
-# reaches {glue:text}`meta_optimization.lm_joint:.1e`.
-
-# %% mystnb={"figure": {"name": "fig-lm-transfer", "caption": "Error after ten steps against viscosity: median and range of five seeds."}}
-figure, axes = plt.subplots(figsize=(8, 4.4))
-order = np.argsort(HELD_OUT)
-for i, name in enumerate(("random", "FOMAML", "Reptile", "single", "interpolated")):
-    ten = errors[name][:, order, 2]
-    axes.plot(
-        HELD_OUT[order],
-        np.median(ten, axis=0),
-        label=name,
-        color=COLORS[i],
-        ls=LINE_STYLES[i],
-        marker=MARKERS[i],
-        ms=5,
-    )
-    axes.fill_between(
-        HELD_OUT[order], ten.min(axis=0), ten.max(axis=0), color=COLORS[i], alpha=0.12, lw=0
-    )
-axes.set(
-    xlabel="viscosity ν (length² / time)", ylabel="relative L2 error", xscale="log", yscale="log"
-)
-figure.legend(loc="outside right upper")
-show(
-    figure,
-    alt="Error after ten steps against viscosity for five starts. Random and FOMAML are highest; "
-    "the interpolated library is the lowest.",
-)
-
-# %% [markdown]
-# ### Outside of the range, and a range of two decades
-#
-# The library has seen nothing below $0.005$ or above $0.05$. A second one, of seven donors, spans
-# $0.001$ to $0.1$.
-
-# %%
-outside, wide = (np.array([r[1][i] for r in runs]).max(axis=0) for i in range(2))
-record("meta_optimization.lm_outside", outside.max(), at_most=1e-3, unit="relative L2")
-record("meta_optimization.lm_wide", wide.max(), at_most=1e-4, unit="relative L2")
-rows = [
-    dict(library="narrow", viscosity=float(n), worst_at_10=float(e))
-    for n, e in zip(OUTSIDE, outside, strict=True)
-]
-rows += [
-    dict(library="wide", viscosity=float(n), worst_at_10=float(e))
-    for n, e in zip(WIDE, wide, strict=True)
-]
-Table(
-    "Ten steps outside of the range, and inside of the wide range",
-    rows,
-    "library viscosity worst_at_10",
-)
-
-# %% [markdown]
-# Outside, the error after ten steps is at most {glue:text}`meta_optimization.lm_outside:.0e`; in the wide
-# range, at most {glue:text}`meta_optimization.lm_wide:.0e`.
-#
-# ### Is it paid back?
-#
-# Offline work is an investment. It pays off after
-#
-# $$
-# n = \frac{\text{offline steps}}{\text{steps from scratch to the same error} - \text{steps per query}}
-# $$
-#
-# queries. From scratch means the best we know for it: the same formulation and optimizer, a tuned
-# first damping, and a stop at the first tenth step at which it is as good as the adapted start after
-# its 10 steps, or after 100 steps, even if it is not. The search for the viscosity of *single* is not
-# charged.
-
-# %%
-scratch = np.array([r[0]["random"][1] for r in runs])  # seeds, tests, every tenth step
-for name in ("single", "interpolated"):
-    reached = scratch <= errors[name][:, : len(TEST), 2, None]
-    first = np.where(reached.any(axis=-1), reached.argmax(axis=-1), reached.shape[-1] - 1)
-    needed = 10 * (first.mean() + 1)
-    queries = OFFLINE[name] / (needed - 10)
-    record(f"meta_optimization.break_even_{name}", queries, at_most=10, unit="queries")
-    print(f"{name}: {needed:.0f} steps from scratch, paid back after {queries:.1f} queries")
-
-# %% [markdown]
-# The library is paid back after {glue:text}`meta_optimization.break_even_interpolated:.1f` queries, the
-# single start, for its lower accuracy, after {glue:text}`meta_optimization.break_even_single:.1f`.
-#
-# The classical solver of {doc}`first_pinn` needs none of this:
-
-# %%
-from opifex_tutorials.solvers import solve_burgers_grid
-
-grids = [solve_burgers_grid(task(nu), points=512, steps=256) for nu in HELD_OUT]
-classical = max(
-    relative_l2(g(t, x), task(nu).exact(t, x)) for nu, g in zip(HELD_OUT, grids, strict=True)
-)
-record("meta_optimization.classical", classical, at_most=1e-6, unit="relative L2")
-slowest = max(grid.history.seconds[-1] for grid in grids)
-record("meta_optimization.classical_seconds", slowest, unit="s")
-record(
-    "meta_optimization.classical_gain",
-    worst["interpolated"] / classical,
-    at_least=2,
-    unit="ratio of errors",
-)
-print(f"classical: worst {classical:.1e} in at most {slowest:.3f} s")
-
-# %% [markdown]
-# It is more accurate, {glue:text}`meta_optimization.classical_gain:.0f` times, and takes
-# {glue:text}`meta_optimization.classical_seconds:.2f` s a query, with nothing to learn before. On this
-# family nobody needs a network. What transfers is the method: it asks for residuals only, and a family.
-
-# %% [markdown]
 # ## Coming from learn2learn, higher, Opifex
 #
 # | there | here |
@@ -1340,15 +1203,19 @@ def torch_loss(p, nu):
         return (torch.tanh(torch.tanh(z @ w1 + b1) @ w2 + b2) @ w3 + b3)[0]
 
     d, v = torch.func.grad(u), torch.func.vmap
-    inside, initial, ends = (torch.from_numpy(np.array(part, dtype=float)) for part in POINTS)
+    inside, initial, ends = (
+        torch.from_numpy(np.array(z, dtype=float)) for z in POINTS
+    )
     u_xx = v(torch.func.grad(lambda z: d(z)[0]))(inside)[:, 0]
-    r = v(d)(inside)[:, 1] + v(u)(inside) * v(d)(inside)[:, 0] - nu * u_xx
+    slopes = v(d)(inside)
+    r = slopes[:, 1] + v(u)(inside) * slopes[:, 0] - nu * u_xx
     misfit = v(u)(initial) + torch.sin(torch.pi * initial[:, 0])
     return sum((part**2).mean() for part in (r, misfit, v(u)(ends)))
 
 
+# %%
 def torch_maml(p, nu):
-    """Return the loss after two steps of gradient descent, through which we differentiate."""
+    """Return the loss after two steps, through which we differentiate."""
     for _ in range(2):
         gradient = torch.func.grad(torch_loss)(p, nu)
         p = tuple(w - 0.01 * g for w, g in zip(p, gradient, strict=True))
@@ -1359,16 +1226,35 @@ def torch_maml(p, nu):
 # The two meta-gradients, in double precision:
 
 # %%
-precise = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), draw_start(0))
-NAMES = [(layer, part) for layer in ("first", "second", "head") for part in ("kernel", "bias")]
-nu = float(TRAIN[0])
-weights = tuple(torch.from_numpy(np.array(precise[a][b][...])) for a, b in NAMES)
-theirs = torch.func.grad(torch_maml)(weights, nu)
-ours = maml(loss, gradient_steps(loss, optax.sgd(0.01), 2))(precise, Task(nu, nu))[1]
-gap = max(
-    np.abs(ours[a][b][...] - g.numpy()).max() for (a, b), g in zip(NAMES, theirs, strict=True)
+from opifex_tutorials.models.precision import enable_float64
+
+enable_float64()
+precise = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), draws[0])
+data = (
+    float(TRAIN[0]),
+    jax.tree.map(lambda z: jnp.asarray(z, jnp.float64), POINTS),
 )
-record("meta_optimization.torch_gap", gap, at_most=1e-8, unit="gradient, largest difference")
+NAMES = [
+    (a, b) for a in ("first", "second", "head") for b in ("kernel", "bias")
+]
+weights = tuple(
+    torch.from_numpy(np.array(precise[a][b][...])) for a, b in NAMES
+)
+theirs = torch.func.grad(torch_maml)(weights, data[0])
+two_steps = gradient_steps(loss, optax.sgd(0.01), 2)
+ours = maml(loss, two_steps)(precise, Task(data, data))[1]
+pairs = zip([ours[a][b][...] for a, b in NAMES], theirs, strict=True)
+gap = max(np.abs(g - h.numpy()).max() for g, h in pairs)
+
+# %% tags=["hide-input"]
+record(
+    "meta_optimization.torch_gap",
+    gap,
+    at_most=1e-8,
+    unit="gradient, largest difference",
+    loose="rounding level",
+)
+print(f"largest difference: {gap:.0e}")
 
 # %% [markdown]
 # They agree to {glue:text}`meta_optimization.torch_gap:.0e`.
@@ -1377,7 +1263,7 @@ record("meta_optimization.torch_gap", gap, at_most=1e-8, unit="gradient, largest
 #
 # Everything this chapter recorded, with the bounds that would have stopped the build.
 
-# %%
+# %% tags=["hide-input"]
 close_chapter("meta_optimization")
 
 # %% [markdown]
@@ -1407,7 +1293,10 @@ def square(theta, center):
 
 
 step = gradient_steps(square, optax.sgd(0.1), 1)
-second, first = (maml(square, step, first_order=f)(1.0, Task(0.2, 0.2))[1] for f in (False, True))
+second, first = (
+    maml(square, step, first_order=order)(1.0, Task(0.2, 0.2))[1]
+    for order in (False, True)
+)
 print("MAML / FOMAML:", second / first)
 assert abs(second / first - 0.5) < 1e-12
 
@@ -1416,42 +1305,30 @@ assert abs(second / first - 0.5) < 1e-12
 # ````
 
 # %% [markdown]
-# ```{exercise} Another family
-# :label: exercise-family
+# ```{exercise} A fair pair
+# :label: exercise-pair
 #
-# Nothing in `solve_branch` knows Burgers. Make a library for the heat equation with diffusivities
-# from $0.02$ to $0.2$, and solve $0.07$ in ten steps.
+# The published comparison gave each method a draw of its own. By how much do the losses of two *untrained*
+# draws differ after 100 steps of Adam, at most and in the median of all pairs of our five?
 # ```
 
 # %% [markdown]
-# ````{solution-start} exercise-family
+# ````{solution-start} exercise-pair
 # :class: dropdown
 # ````
 #
-# Only the formulation and the problem change.
+# By as much as many a published gain: nobody can tell a method from luck without pairs.
 
 # %% tags=["hide-input"]
-from opifex_tutorials.losses.formulations import linear
-from opifex_tutorials.problems.linear import HeatProblem
-
-heat = CollocationProblem(linear, 512, (2, 12, 12, 1))
-
-
-def heat_system(diffusivity):
-    """Return the residuals of one heat equation."""
-    problem = HeatProblem(diffusivity=diffusivity)
-    return CollocationSystem(heat, problem, heat.sample(problem, (0, 0)))
-
-
-branch = solve_branch(
-    heat_system, [0.02, 0.045, 0.1, 0.2], heat.initial_parameters(0), first_steps=60
+ratios = [
+    max(a, b) / min(a, b)
+    for i, a in enumerate(untrained)
+    for b in untrained[:i]
+]
+print(
+    f"ratio of losses: median {np.median(ratios):.2f}, largest {max(ratios):.2f}"
 )
-found = adapt(heat_system(0.07), branch.interpolate(0.07), 10)[-1]
-problem = HeatProblem(diffusivity=0.07)
-where = tuple(a.ravel() for a in np.meshgrid(np.linspace(0, 1, 21), np.linspace(0, 1, 21)))
-heat_error = relative_l2(heat.evaluate(problem, found, where), problem.exact(*where))
-print(f"relative L2 error {heat_error:.1e}")
-assert heat_error < 1e-3
+assert np.isclose(max(ratios), luck)
 
 # %% [markdown]
 # ````{solution-end}
@@ -1462,10 +1339,8 @@ assert heat_error < 1e-3
 #
 # - Give MAML and FOMAML ten times the budget. Does second order help once first order has converged?
 # - Adapt to 2,000 points instead of 200. What becomes of the rows *mean*?
-# - Use Adam instead of gradient descent inside of MAML, and test with gradient descent. Starts are
-#   learned for an optimizer: how badly do they fit another?
-# - Reduce the library to two donors. How many steps does that cost?
-# - Replace the linear interpolation by a polynomial through all nine donors. Where does it fail first?
+# - Use gradient descent in place of Adam inside of Reptile, and test with Adam. Starts are learned for an
+#   optimizer: how badly do they fit another?
 #
 # ## Troubleshooting
 #
@@ -1475,16 +1350,11 @@ assert heat_error < 1e-3
 # **It works on training tasks and fails on held-out ones.** Draw new points in every meta-step; a
 # start can overfit points as a network does.
 #
-# **The first step from a good start destroys it.** The optimizer's first step is made for random
-# weights. Lower the rate of Adam, or the first damping of Levenberg–Marquardt.
-#
 # **Memory.** MAML keeps every inner step of every task for the backward pass. Take fewer steps, FOMAML,
 # or Reptile, which keep none; or wrap the inner step in `jax.checkpoint`.
 #
-# **Interpolated weights give nonsense.** The donors were trained from different random starts: hidden
-# units are in another order. Start each donor from its neighbor.
-#
 # ## Related chapters
 #
-# - {doc}`first_pinn`: the formulation, the optimizer and the classical solver used here.
+# - {doc}`starting_from_neighbors`: the same family with Levenberg–Marquardt.
+# - {doc}`first_pinn`: the equation, an error to measure, and the classical solver.
 # - {doc}`../book/how_we_verify` explains bounds, the ledger and the independent references.
