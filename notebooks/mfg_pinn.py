@@ -340,8 +340,7 @@ from opifex_tutorials.solvers import solve_mfg_pinn
 
 def solve(game, seed):
     """Solve a game with untouched defaults, watching the error of the value."""
-    watch = {"monitor": value_error, "record_every": 25}
-    return solve_mfg_pinn(game, seed=seed, **watch)
+    return solve_mfg_pinn(game, seed=seed, monitor=value_error)
 
 
 games = {"periodic": game, "neumann": CosineGame(boundary="neumann")}
@@ -365,7 +364,7 @@ COLUMNS = {
     "seconds": lambda solution: solution.history.seconds[-1],
 }
 record("mfg_pinn.residual_difference", difference, unit="residual", **rounding)
-BOUNDS = {"periodic": (1.2e-6, 1.5e-7), "neumann": (3e-8, 1e-8)}
+BOUNDS = {"periodic": (1e-6, 2e-7), "neumann": (3e-8, 1e-8)}
 keep_worst(pinns, BOUNDS, "_worst")
 seconds_worst = pinns.worst(COLUMNS["seconds"])["periodic"]
 record("mfg_pinn.pinn_seconds_worst", seconds_worst, unit="s")
@@ -380,15 +379,14 @@ pinns.table("Five seeds: median, and [least, most]", **COLUMNS)
 # ### What the constraints and the optimizer are worth
 #
 # Commonly, initial, terminal and boundary conditions are *soft*, terms of the loss, and the optimizer
-# is Adam or L-BFGS. Here are these versions, each with a budget of steps that takes about as long as
-# the first hundred of our runs. (Adam is usually given many more; what counts here is what it reaches
-# in this time.)
+# is Adam or L-BFGS. So we leave out one of our two choices, then the other, then both, each time with
+# a budget of steps that takes about as long as the first hundred of our runs. (Adam is usually given
+# many more; what counts here is what it reaches in this time.)
 
 # %%
 VARIANTS = {
     "Levenberg–Marquardt, soft": {"formulation": "soft", "steps": 72},
     "L-BFGS, hard": {"optimizer": "l_bfgs", "steps": 504},
-    "Adam, hard": {"optimizer": "adam", "steps": 660},
     "Adam, soft": {"optimizer": "adam", "formulation": "soft", "steps": 342},
 }
 
@@ -411,7 +409,7 @@ def first(solution, entries):
     return replace(solution, history=type(solution.history)(**kept))
 
 
-hundred = [first(solution, 4) for solution in pinns.runs["periodic"]]
+hundred = [first(solution, 2) for solution in pinns.runs["periodic"]]
 contenders = Comparison({"Levenberg–Marquardt, hard": hundred, **variants.runs})
 LAST = {
     "value_error": lambda solution: solution.history.errors[-1],
@@ -419,7 +417,7 @@ LAST = {
 }
 reference, *others = contenders.median(LAST["value_error"]).values()
 gain = min(others) / reference
-record("mfg_pinn.variant_gain", gain, at_least=10, unit="ratio of errors")
+record("mfg_pinn.variant_gain", gain, at_least=40, unit="ratio of errors")
 ours, *theirs = contenders.median(LAST["seconds"]).values()
 record("mfg_pinn.variant_least_time", min(theirs) / ours, unit="s/s")
 contenders.table("Five seeds: median, and [least, most]", **LAST)
@@ -436,8 +434,8 @@ axes.set(xlabel="time (s)", ylabel=label, xlim=(0, None), yscale="log")
 figure.legend(loc="outside lower center", ncols=2)
 show(
     figure,
-    alt="Error of the value against time for five variants. Levenberg–Marquardt"
-    " with hard conditions ends far below the four others; with soft "
+    alt="Error of the value against time for four variants. Levenberg–Marquardt"
+    " with hard conditions ends far below the three others; with soft "
     "conditions it comes next, then L-BFGS, and Adam ends highest.",
 )
 
@@ -476,12 +474,13 @@ floor = exploitability(game, exact_control)
 own = exploitability(game, middle)
 
 # %% tags=["hide-input"]
-record("mfg_pinn.pinn_drift", drift, at_most=1.5e-7, unit="mass")
+record("mfg_pinn.pinn_drift", drift, at_most=3e-7, unit="mass")
 record("mfg_pinn.pinn_exploitability", max(gains), at_most=4e-10, unit="cost")
 record("mfg_pinn.exploitability_floor", floor, at_most=4e-10, unit="cost")
 record("mfg_pinn.grid_exploitability", own, unit="cost", **rounding)
-above = max(gains) / floor
-record("mfg_pinn.exploitability_above", above, at_most=1.01, unit="ratio")
+lost = {"at_most": 0.01, "loose": "lost in the error of the grid"}
+excess = max(gains) / floor - 1
+record("mfg_pinn.exploitability_excess", excess, unit="ratio", **lost)
 print(
     f"networks: mass error {drift:.0e}, exploitability at most {max(gains):.3e}"
 )
@@ -491,8 +490,8 @@ print(f"exact control {floor:.3e}; grid solution on its own grid {own:.0e}")
 # An equilibrium of the discrete game has nothing to gain *on its own grid*: the figure of the grid
 # solution is rounding, and says nothing about its error. The networks are measured on a grid that
 # finds {glue:text}`mfg_pinn.exploitability_floor:.1e` even in the exact control, by its own error; in
-# the worst of them it finds {glue:text}`mfg_pinn.exploitability_above:.3f` times that. The networks'
-# own error is lost in that of the ruler.
+# the worst network it finds the same, but for a share of
+# {glue:text}`mfg_pinn.exploitability_excess:.0e`. The networks' own error is lost in that of the ruler.
 #
 # Can this check fail? Add a small wave to the exact value:
 
@@ -539,7 +538,7 @@ others = {
 found = compare(solve, others)
 
 # %% tags=["hide-input"]
-BOUNDS = {"travelling_gaussian": (6e-9, 4.5e-8), "much_noise": (1.5e-4, 3e-5)}
+BOUNDS = {"travelling_gaussian": (8e-9, 6e-8), "much_noise": (1e-4, 2e-5)}
 keep_worst(found, BOUNDS)
 found.table("Five seeds: median, and [least, most]", **COLUMNS)
 
@@ -717,7 +716,7 @@ show(
 # %% tags=["hide-input"]
 accuracy = {"at_most": 1e-6, "unit": "relative L2"}
 record("mfg_pinn.extrapolated_error", extrapolated, **accuracy)
-ratio = {"at_least": 30, "unit": "ratio of errors"}
+ratio = {"at_least": 35, "unit": "ratio of errors"}
 record("mfg_pinn.gain_over_finest_grid", finest / worst, **ratio)
 record("mfg_pinn.extrapolated_seconds", two_grids, unit="s")
 print(

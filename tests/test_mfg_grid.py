@@ -49,6 +49,17 @@ def test_observed_orders_on_the_periodic_cosine_game(order):
         np.testing.assert_allclose(convergence_order(1 / cells, error), order, atol=0.15)
 
 
+def test_the_first_order_is_implicit_euler_and_the_second_the_midpoint_rule():
+    first, second = (solve_mfg_grid(CosineGame(), cells=20, steps=20, order=p) for p in (1, 2))
+    assert (first.scheme.theta == 1).all()
+    assert (second.scheme.theta == 0.5).all()
+    # The example empties cells fast: there the rule leans toward Euler, elsewhere it does not.
+    theta = solve_mfg_grid(ExampleGame(), cells=40, steps=40).scheme.theta
+    assert theta.min() == 0.5
+    assert 0.5 < theta.max() <= 1
+    assert (theta == 0.5).mean() > 0.25
+
+
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("game", [GAMES[1], GAMES[3], GAMES[5]])
 def test_observed_orders_on_other_games(game, order):

@@ -130,6 +130,21 @@ def test_the_jacobian_agrees_with_automatic_differentiation(game, formulation):
     np.testing.assert_allclose(jacobian, expected, rtol=1e-9, atol=1e-10 * np.abs(expected).max())
 
 
+def test_jets_follow_the_chain_and_the_product_rule():
+    t, *x = torch.from_numpy(np.random.default_rng(7).uniform(-1, 1, (3, 20)))
+    z_t, z_x, z_y = jets.coordinates(t, *x)
+    angle = jets.affine(z_t + 2 * z_x - z_y, -1.0, 3.0, 2.0)
+    found = jets.product(jets.cos(angle), jets.tanh(jets.product(z_x, z_y) + z_t))
+
+    def f(t, x, y):
+        return torch.cos((t + 2 * x - y) - 1) * torch.tanh(x * y + t)
+
+    expected = jets.of_space(partial(f, t), x)
+    clock = t.clone().requires_grad_()
+    expected[1] = torch.autograd.grad(f(clock, *x).sum(), clock)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+
+
 def exact_fields(game, t, x):
     """Jets of the closed form, by automatic differentiation in time and space."""
     t, x = torch.from_numpy(t).requires_grad_(), torch.from_numpy(x)
