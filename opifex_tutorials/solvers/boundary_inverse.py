@@ -40,7 +40,7 @@ from opifex_tutorials.validation import (
 )
 
 Observe = Callable[[FloatArray], FloatArray]  # values on the grid -> at the observations
-FITTING_STEPS = 30  # of Levenberg-Marquardt for each weight, from the fit before
+FITTING_STEPS = 15  # of Levenberg-Marquardt for each weight, from the fit before
 BENDS = 100  # times for the integral of the squared bend; it must see every parameter
 
 
