@@ -107,7 +107,7 @@ print(line["verdict"], line["detail"], line["repair"], sep="\\n")
 def verdict_in(folder):
     """Return verdict, detail and repair for PyTorch, as found in a folder."""
     command = [sys.executable, "-c", program]
-    return subprocess.check_output(command, cwd=folder, text=True).split("\n")
+    return subprocess.check_output(command, cwd=folder, text=True).splitlines()
 
 
 # %% [markdown]
