@@ -29,7 +29,7 @@
 # either. Few such promises survive a comparison with a good grid {cite}`mcgreivy2024`.
 # Here are two that we can test, on a smooth game whose equilibrium is known. The outcome, in short: a
 # correction by a grid makes a network much better at once; a coarse grid saves a part of a training
-# that is short anyway; and at equal time two extrapolated grids are not beaten.
+# that is short anyway; and two extrapolated grids do as well in the same time.
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -397,7 +397,7 @@ def reach(run, goal):
 
 
 early, late = (raced.median(lambda r, e=e: reach(r, e)) for e in (1e-3, final))
-start = raced.runs["distilled"][0].history.stages[0].error
+start = errors(solve_mfg_grid(game, cells=20, steps=20, order=1))[0]
 note("start_value", start, "relative L2", at_least=0.05)
 steps = {name: early[name][0] for name in RACERS}
 note("race_random_steps", steps["random"], "steps", at_most=40)
@@ -497,7 +497,7 @@ marks = {"o": "grid", "s": "grids", "^": "correct", "D": "both"}
 for marker, kind in marks.items():
     found = [row for name, row in median.items() if name.split(",")[0] == kind]
     u, seconds = np.transpose(found)[[0, -1]]
-    axes.plot(seconds, u, marker, color=COLORS[3], mfc="none", label=kind)
+    axes.plot(seconds, u, marker, ms=8, color=COLORS[3], label=kind)
 axes.set(xlabel="time (s)", ylabel="relative L2 error of u")
 axes.set(xscale="log", yscale="log")
 axes.legend(fontsize=9, ncols=2)
@@ -526,7 +526,9 @@ parents = min(u[n] for n in ("grid, 112 cells", "network", "long first step"))
 note("gain_over_parents", parents / max(u["correct"], u["both"]), at_least=5)
 ratio = u["long first step"] / u["distill"]
 note("distill_to_control", ratio, at_least=0.5, at_most=2)
-note("extrapolated_to_correct", u[two] / u["correct"], at_least=0.4, at_most=1)
+for name in ("correct", "both"):
+    ratio = u[two] / u[name]
+    note(f"extrapolated_to_{name}", ratio, at_least=0.5, at_most=2)
 note("extrapolated_seconds", seconds[two] / seconds["correct"], "s/s")
 ratio = max(seconds.values()) / min(seconds.values())
 note("longest_to_shortest", ratio, "s/s")
@@ -542,9 +544,9 @@ note("longest_to_shortest", ratio, "s/s")
 # shows {glue:text}`hybrid_solver.exploitability_floor:.0e`.
 #
 # And the rival? Two grids and a formula have {glue:text}`hybrid_solver.extrapolated_to_correct:.2f` of the error of
-# *correct*, in {glue:text}`hybrid_solver.extrapolated_seconds:.2f` of its time. **On one smooth game in one
-# dimension, use the grid of second order, and extrapolate.** What a hybrid has beyond that is a smooth $u$
-# with an exact gradient everywhere.
+# *correct* and {glue:text}`hybrid_solver.extrapolated_to_both:.2f` of that of *both*, in
+# {glue:text}`hybrid_solver.extrapolated_seconds:.2f` of the time of *correct*, with nothing to train and nothing left
+# to chance. **On one smooth game in one dimension, use the grid of second order, and extrapolate.**
 #
 # ## Results
 #
