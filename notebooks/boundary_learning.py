@@ -72,16 +72,19 @@ times = np.linspace(0, game.horizon, 401)
 
 
 def note(name, value, unit, **bounds):
+    """Record a result of this chapter."""
     return record(f"boundary_learning.{name}", value, unit=unit, **bounds)
 
 
 # %%
 def gates(t, x):
+    """Return the exact slope and flux at a gate."""
     slope, m_x = game.value_gradient(t, x)[0], game.density_gradient(t, x)[0]
     return slope, -game.viscosity * m_x - game.density(t, x) * slope
 
 
 def known(t, x):
+    """Return what we are told: at the left gate no slope."""
     slope, flux = gates(t, x)
     return (np.nan * slope if x == ROOM[0] else slope), flux
 
@@ -139,6 +142,8 @@ from opifex_tutorials.solvers import solve_mfg_grid
 
 @dataclass(frozen=True)
 class WithFee(CosineGame):
+    """The same game; at the horizon everybody pays a fee."""
+
     def _terminal_cost(self, xp, t, x):
         return super()._terminal_cost(xp, t, x) + 3.0
 
@@ -320,11 +325,13 @@ from opifex_tutorials.verification import exploitability, relative_l2
 
 
 def error(learned):
+    """Return the relative error of a learned slope."""
     return relative_l2(learned.slope(times), slope)
 
 
 # %%
 def from_exact(kind, seed):
+    """Learn from exact reports."""
     return learn(kind, 256, 0.0, seed, cells=64, weights=8)
 
 
@@ -388,6 +395,7 @@ CASES = {
 
 # %%
 def from_noisy(case, seed):
+    """Return error, freedom and exploitability."""
     learned = learn(*case, seed, cells=24)
     chosen = min(learned.path, key=lambda entry: entry["risk"])
     return error(learned), chosen["freedom"], driven(learned, cells=40)[2]
@@ -487,6 +495,7 @@ from opifex_tutorials.losses.torch_system import Condition, Formulation
 
 # %%
 def at_gate(trial, t, gate):
+    """Return the condition that what is known at a gate holds."""
     slope, flux = map(torch.from_numpy, known(t, gate))
     x = torch.full(t.shape, gate, dtype=torch.float64)
 
@@ -505,6 +514,7 @@ def at_gate(trial, t, gate):
 
 # %%
 def at_sensors(trial, t, x, m):
+    """Return the condition that reports are met."""
     t, x, m = map(torch.from_numpy, (t, x, m))
 
     def misfit(f):
@@ -519,6 +529,8 @@ def at_sensors(trial, t, x, m):
 
 # %%
 def in_the_room(kind, data):
+    """Return the formulation for a trial function and reports, or None."""
+
     def formulate(game):
         room = kind(game, ROOM)
 
@@ -545,11 +557,13 @@ BUDGET = {"points": (24, 16), "steps": 160, "record_every": 20}
 
 
 def wrong(solution):
+    """Return the relative error of the slope at the left gate."""
     return relative_l2(-solution.control(times, ROOM[0]), slope)
 
 
 # %%
 def train(case, seed):
+    """Train one network."""
     kind, reported = case
     data = observe(256, 0.0, seed)[0] if reported else None
     options = BUDGET | {"formulation": in_the_room(kind, data), "seed": seed}
@@ -614,10 +628,12 @@ trained.table(
 
 # %%
 def pulsed(t):
+    """Return the slope with the pulse."""
     return gates(t, ROOM[0])[0] + 0.3 * np.exp(-(((t - 0.4) / 0.08) ** 2))
 
 
 def with_pulse(t, x):
+    """Return slope and flux at a gate."""
     slope, flux = gates(t, x)
     return (pulsed(t) if x == ROOM[0] else slope), flux
 
