@@ -1,9 +1,11 @@
 """PINN and grid on mean field games: error, time and the ratio of times; time of one step."""
 
 import time
+from functools import partial
 
 import numpy as np
 
+from opifex_tutorials.comparison import compare
 from opifex_tutorials.losses.games import hard
 from opifex_tutorials.losses.torch_system import System, gauss
 from opifex_tutorials.models.torch_mlp import MLP
@@ -20,7 +22,6 @@ from opifex_tutorials.training.levenberg_marquardt import (
 )
 from opifex_tutorials.verification import mass_drift, relative_l2
 
-SEEDS = range(5)
 GAMES = {
     "cosine, periodic": CosineGame(),
     "cosine, walls": CosineGame(boundary="neumann"),
@@ -36,20 +37,16 @@ CORNERS = {
 }
 
 
-def measure(solve):
-    """Call a solver; return errors of u, of m and of the mass, and the seconds it took."""
-    start = time.perf_counter()
-    solution = solve()
-    seconds = time.perf_counter() - start
+def error(quantity, solution):
+    """Return the relative error of a solution's value or density."""
     game = solution.game
-    (low, high), t = game.bounds["x"], np.linspace(0, game.horizon, 50)[:, None]
-    x = np.linspace(low, high, 200)
-    return (
-        relative_l2(solution.value(t, x), game.value(t, x)),
-        relative_l2(solution.density(t, x), game.density(t, x)),
-        mass_drift(solution),
-        seconds,
-    )
+    t, x = np.linspace(0, game.horizon, 50)[:, None], np.linspace(*game.bounds["x"], 200)
+    return relative_l2(getattr(solution, quantity)(t, x), getattr(game, quantity)(t, x))
+
+
+def seconds(solution):
+    """Return how long the solver took."""
+    return solution.history.seconds[-1]
 
 
 def step_seconds(steps=200):
@@ -65,29 +62,38 @@ def step_seconds(steps=200):
     return np.median(times, axis=0)
 
 
+def solve(case, seed):
+    """Solve a game by one of the methods; the grid knows no chance, and repeats itself."""
+    method, game, options = case
+    if method == "PINN":
+        return solve_mfg_pinn(game, seed=seed, **options)
+    return solve_mfg_grid(game, **options)
+
+
 def main(games=GAMES):
-    """Print grid and PINN for each game, the worst of all seeds, and the ratio of times."""
+    """Print grid and PINN for each game, five runs each, and the ratio of times."""
     wall, processor = 1e3 * step_seconds()
     print(f"One step, median: {wall:.1f} ms wall time, {processor:.1f} ms processor time")
-    print(f"Mean field games, worst of {len(SEEDS)} seeds (time: median)")
+    columns = {
+        "value": partial(error, "value"),
+        "density": partial(error, "density"),
+        "mass": mass_drift,
+        "seconds": seconds,
+    }
     for name, game in games.items():
-        grids = [measure(lambda g=game: solve_mfg_grid(g)) for _ in SEEDS]
-        pinns = [measure(lambda g=game, s=s: solve_mfg_pinn(g, seed=s)) for s in SEEDS]
-        times = []
-        for method, runs in (("grid, 80 cells, order 2", grids), ("PINN", pinns)):
-            u, m, mass, _ = np.max(runs, axis=0)
-            times.append(np.median([run[-1] for run in runs]))
-            print(f"  {name:22s} {method:24s} u {u:.1e}  m {m:.1e}  mass {mass:.1e}", end="")
-            print(f"  {times[-1]:6.2f} s")
-        print(f"    ratio of times, PINN to grid: {times[1] / times[0]:.0f}")
-    for cells, steps in ((50, 30), (100, 50)):  # the published example, which has no closed form
-        for order in (1, 2):
-            options = {"cells": cells, "steps": steps, "order": order}
-            seconds = [solve_mfg_grid(ExampleGame(), **options).history.seconds[-1] for _ in SEEDS]
-            print(
-                f"  example, {cells} x {steps}, order {order}: {np.median(seconds):.2f} s", end=""
-            )
-            print(f" [{min(seconds):.2f}, {max(seconds):.2f}]")
+        methods = ("grid, 80 cells, order 2", "PINN")
+        found = compare(solve, {method: (method, game, {}) for method in methods})
+        print(found.table(f"{name}: errors and time, median [range]", **columns))
+        grid, pinn = found.median(seconds).values()
+        print(f"ratio of times, PINN to grid: {pinn / grid:.0f}\n")
+    sizes = {
+        f"{cells} x {steps}, order {order}": {"cells": cells, "steps": steps, "order": order}
+        for cells, steps in ((50, 30), (100, 50))
+        for order in (1, 2)
+    }
+    cases = {name: ("grid", ExampleGame(), options) for name, options in sizes.items()}
+    found = compare(solve, cases)
+    print(found.table("The published example, which has no closed form", seconds=seconds))
 
 
 if __name__ == "__main__":

@@ -269,6 +269,14 @@ for dtype, (most_noise, most_loss) in limits.items():
     ):
         key = f"environment_check.{name}_{dtype}"
         record(key, value, at_most=limit, unit=unit, loose="rounding level")
+left, right = np.abs(np.split(found["float64"][1][:-1], 2)).mean(axis=1)
+record(
+    "environment_check.asymmetry",
+    left / right,
+    at_least=2,
+    unit="left / right",
+    loose="yes or no: at least twice as much",
+)
 term = jnp.max(jnp.abs(found["float64"][2]))
 record("environment_check.term", term, at_least=60, at_most=61, unit="residual")
 ratio = record(
@@ -303,7 +311,9 @@ show(
 # %% [markdown]
 # Inside the layer the two terms of the residual reach
 # {glue:text}`environment_check.term:.0f` each and cancel.
-# What remains in {numref}`fig-rounding` is up to
+# What remains in {numref}`fig-rounding` (it is not even symmetric, although the
+# solution is: rounding follows the operations of a program, not the
+# mathematics) is up to
 # {glue:text}`environment_check.noise_float32:.0e` in `float32` and
 # {glue:text}`environment_check.noise_float64:.0e` in `float64`.
 # A training loss would therefore report
@@ -311,9 +321,9 @@ show(
 # {glue:text}`environment_check.loss_float64:.0e` for a solution without any
 # error.
 #
-# That is a floor under every loss. Near it an optimizer compares losses that
-# differ in digits which are noise, and can no longer tell better from worse.
-# For a rough solution the floor of `float32` may lie deep enough.
+# So rounding puts a floor under a training loss. Near it an optimizer compares
+# losses that differ in digits which are noise, and can no longer tell better
+# from worse. For a rough solution the floor of `float32` may lie deep enough.
 # This book aims at five digits and more, so its solvers compute in `float64`;
 # what that costs is measured below.
 
@@ -541,7 +551,7 @@ def measure(training, widths, precision, steps):
 
 # %%
 sizes = {  # widths of all layers, and steps in a block
-    "small": ([2, 20, 20, 1], 100),
+    "small": ([2, 20, 20, 1], 60),
     "medium": ([2, *5 * [30], 1], 20),
     "large": ([2, *8 * [40], 1], 6),
 }
@@ -583,7 +593,6 @@ costs = []
 for size, (framework, precision) in product(sizes, measured):
     widths, _ = sizes[size]
     cost = {"network": size, "framework": framework, "precision": precision}
-    cost["hidden_layers"] = len(widths) - 2
     cost["weights"] = sum((n + 1) * m for n, m in pairwise(widths))
     numbers = measured[framework, precision][size]
     costs.append(cost | dict(zip(labels, numbers, strict=True)))
@@ -603,7 +612,7 @@ ratio = record(
 # Here is what it cost, in a table and in a figure.
 
 # %%
-columns = "network hidden_layers weights framework precision "
+columns = "network weights framework precision "
 columns += "first_step steps_per_second peak_memory"
 caption = "Training on one core: first step in s, peak memory in MB"
 Table(caption, costs, columns)

@@ -74,17 +74,11 @@ class Comparison:
                 np.array([getattr(history, entry)[:length] for history in histories])
                 for entry in (against, quantity)
             )
-            style: dict[str, Any] = {
-                "color": COLORS[index % 5],
-                "ls": LINE_STYLES[index % 5],
-                "label": name,
-            }
-            style |= (styles or {}).get(name, {})
-            x = np.median(x, axis=0)
+            style: dict[str, Any] = {"color": COLORS[index % 5], "ls": LINE_STYLES[index % 5]}
+            style |= {"label": name, **(styles or {}).get(name, {})}
+            x, band = np.median(x, axis=0), (y.min(axis=0), y.max(axis=0))
             axes.plot(x, np.median(y, axis=0), **style)
-            axes.fill_between(
-                x, y.min(axis=0), y.max(axis=0), color=style["color"], alpha=0.15, lw=0
-            )
+            axes.fill_between(x, *band, color=style["color"], alpha=0.15, lw=0)
 
 
 def compare(

@@ -109,11 +109,8 @@ def margin(value: float, at_most: float | None, at_least: float | None) -> float
     It is 1 for a value that equals its bound, and ``None`` where there is no such factor: without a
     bound, or where value or bound is zero or negative.
     """
-    factors = []
-    if at_most is not None:
-        factors.append(_factor(at_most, value))
-    if at_least is not None:
-        factors.append(_factor(value, at_least))
+    pairs = [(at_most, value), (value, at_least)]
+    factors = [_factor(a, b) for a, b in pairs if a is not None and b is not None]
     largest = max(factors, default=math.inf)
     return largest if largest < math.inf else None
 

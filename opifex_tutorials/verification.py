@@ -66,7 +66,7 @@ def mass_drift(solution: Any, *, points: int = 1000) -> float:
             over its cells at the times of its steps; or one with a ``game`` and ``density(t, x)``,
             or a game itself, in one dimension: the density is integrated at 101 times by the
             midpoint rule, which converges spectrally for one that is periodic, or even at its
-            walls, or vanishes there. (A Gaussian game lacks its tails beyond six standard deviations.)
+            walls, or vanishes there. (A Gaussian game lacks its tails, beyond six deviations.)
         points: of the midpoint rule.
 
     Raises:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from opifex_tutorials.losses.linear import heat_residual, poisson_residual, wave_residual
+from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.problems.linear import (
     HeatProblem,
     PoissonProblem,
@@ -13,8 +14,14 @@ from opifex_tutorials.problems.linear import (
     sine_series,
 )
 
+enable_float64()
+
 AMPLITUDES = (1.0, -0.3, 0.5)
 POINTS = np.random.default_rng(0).random((2, 40))
+
+
+def everywhere(field):
+    return jax.jit(jax.vmap(field))
 
 
 def modes(amplitudes, *point):
@@ -56,8 +63,8 @@ CASES = [
 @pytest.mark.parametrize(("problem", "form", "residual"), CASES)
 def test_closed_form_satisfies_the_equation(problem, form, residual):
     u, points = form(problem), POINTS[: len(problem.bounds)]
-    np.testing.assert_allclose(problem.exact(*points), jax.vmap(u)(*points), atol=1e-13)
-    assert np.abs(jax.vmap(residual(problem, u))(*points)).max() < 1e-10
+    np.testing.assert_allclose(problem.exact(*points), everywhere(u)(*points), atol=1e-13)
+    assert np.abs(everywhere(residual(problem, u))(*points)).max() < 1e-10
 
 
 @pytest.mark.parametrize(("problem", "form", "residual"), CASES)
@@ -65,13 +72,13 @@ def test_residual_notices_a_wrong_solution(problem, form, residual):
     def wrong(*point):
         return form(problem)(*point) + 1e-3 * jnp.sin(2 * jnp.pi * point[-1])
 
-    assert np.abs(jax.vmap(residual(problem, wrong))(*POINTS[: len(problem.bounds)])).max() > 1e-4
+    assert np.abs(everywhere(residual(problem, wrong))(*POINTS[: len(problem.bounds)])).max() > 1e-4
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
 def test_source_is_the_negative_laplacian(dimension):
     problem = PoissonProblem(dimension, amplitudes=AMPLITUDES)
-    hessian = jax.vmap(jax.hessian(lambda z: poisson_form(problem)(*z)))
+    hessian = everywhere(jax.hessian(lambda z: poisson_form(problem)(*z)))
     laplacian = np.trace(hessian(POINTS[:dimension].T), axis1=1, axis2=2)
     source = sine_series(problem.source_amplitudes, *POINTS[:dimension])
     np.testing.assert_allclose(source, -laplacian, rtol=1e-11)

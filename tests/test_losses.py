@@ -1,8 +1,11 @@
 """Derivatives, residuals and trial functions, against calculus by hand and against PyTorch."""
 
+import pickle
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
+from multiprocessing import get_context
 from typing import ClassVar
 
 import jax
@@ -35,7 +38,7 @@ from opifex_tutorials.models import flax_mlp, torch_mlp
 from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
-from opifex_tutorials.solvers.pinn import compile_pinn
+from opifex_tutorials.solvers.pinn import compile_program
 
 enable_float64()
 
@@ -260,7 +263,7 @@ def advection(problem, points):
 
 
 def test_any_frozen_dataclass_with_bounds_is_a_problem():
-    program = compile_pinn(advection, Advection(), 32, (5,))
+    program = compile_program(advection, Advection(), 32, (5,))
     theta, points = program.initial_parameters(0), program.sample(Advection(), (0, 0))
     slow = program.residuals(Advection(1.0), theta, points)
     fast = program.residuals(Advection(2.0), theta, points)
@@ -277,7 +280,7 @@ def test_a_problem_that_is_not_frozen_is_refused():
         bounds: ClassVar = {"t": (0.0, 1.0), "x": (0.0, 1.0)}
 
     with pytest.raises(ValueError, match="type Loose: allowed are frozen dataclasses"):
-        compile_pinn(advection, Loose(), 32, (5,))
+        compile_program(advection, Loose(), 32, (5,))
 
 
 def test_soft_loss_is_the_sum_of_three_mean_squares():
@@ -338,3 +341,17 @@ def test_problems_of_one_kind_share_a_compilation_but_not_their_numbers(formulat
 def test_unbalanced_numbers_of_points_are_refused(points):
     with pytest.raises(ValueError, match=f"points={points}: allowed are powers of two"):
         Condition(lambda u: u, lambda z: (z[0],), 1, points)
+
+
+def test_a_program_travels_to_another_process():
+    program = compile_program(burgers_hard, BURGERS, 32, (4,))
+    assert pickle.loads(pickle.dumps(program)) is program  # compiled once for all copies
+    theta, points = program.initial_parameters(0), program.sample(BURGERS, (0, 0))
+    here = program.residuals(BURGERS, theta, points)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        there = pool.submit(residuals_of, program, theta, points).result()
+    np.testing.assert_allclose(there, here, rtol=1e-12)
+
+
+def residuals_of(program, theta, points):
+    return np.asarray(program.residuals(BURGERS, theta, points))

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from opifex_tutorials.losses.burgers import burgers_hard
 from opifex_tutorials.losses.jax_system import Program
 from opifex_tutorials.losses.linear import linear_hard
+from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, WaveProblem
 from opifex_tutorials.training.levenberg_marquardt import (
@@ -33,6 +34,7 @@ from opifex_tutorials.training.meta_learning import (
 )
 
 RATE, STEPS = 0.05, 3
+enable_float64()
 RNG = np.random.default_rng(0)
 
 # A small network that fits a sine of a task's phase: the example of Finn et al.

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from opifex_tutorials.losses import games as losses
 from opifex_tutorials.losses.games import Fields, hard
@@ -183,6 +184,24 @@ def test_another_seed_starts_from_other_weights_and_is_judged_at_other_points(mo
     # One short step does not lead far from where each began.
     for after, before, elsewhere in zip(seen, weights, weights[::-1], strict=True):
         assert np.linalg.norm(after - before) < 0.2 * np.linalg.norm(after - elsewhere)
+
+
+def test_a_training_takes_one_thread_and_leaves_the_others_as_they_were():
+    def threads():
+        return {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
+
+    inside = []
+
+    def monitor(solution):
+        inside.extend(threads().values())
+        return 0.0
+
+    with threadpool_limits(2):
+        before = threads()
+        solve_mfg_pinn(GAME, monitor=monitor, **{**SMALL, "steps": 5, "record_every": 5})
+        assert threads() == before
+    assert 2 in before.values()
+    assert set(inside) == {1}
 
 
 def test_many_points_are_evaluated_in_blocks(monkeypatch):

@@ -123,3 +123,22 @@ def test_a_chapter_loads_one_framework(module: str, absent: set[str]) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "set()"
+
+
+def test_jax_is_switched_to_float64_by_a_program_not_by_an_import() -> None:
+    code = """if True:
+        import jax.numpy as jnp
+        from opifex_tutorials.losses import burgers, linear
+        from opifex_tutorials.models import flax_jets, flax_mlp
+        from opifex_tutorials.problems.burgers import BurgersProblem
+        from opifex_tutorials.solvers import burgers_pinn, linear_pinn
+        from opifex_tutorials.training import gradient, meta_learning
+        from opifex_tutorials.losses.jax_system import Program
+        print(jnp.ones(1).dtype)
+        Program(burgers.burgers_hard, BurgersProblem(0.1), 8, (2,))
+        print(jnp.ones(1).dtype)
+        """
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["float32", "float64"]

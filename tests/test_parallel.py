@@ -9,17 +9,51 @@ import pytest
 from opifex_tutorials.parallel import side_by_side
 
 
-def test_results_come_in_order_from_single_threaded_workers():
+def test_results_come_in_the_order_of_the_tasks_not_of_their_ends(tmp_path):
+    second_is_done = tmp_path / "done"
+
     def work(number):
-        return number**2, os.environ["OMP_NUM_THREADS"], os.environ["XLA_FLAGS"], os.getpid()
+        import time
+
+        if number == 1:
+            second_is_done.touch()
+        patience = 200 if number == 0 else 0  # on a single core the second comes later
+        while patience and not second_is_done.exists():
+            time.sleep(0.05)
+            patience -= 1
+        return number
+
+    assert side_by_side(work, range(4)) == [0, 1, 2, 3]
+
+
+def test_workers_are_other_processes_with_one_thread_each():
+    def work(number):
+        return os.environ["OMP_NUM_THREADS"], os.environ["XLA_FLAGS"], os.getpid()
 
     before = dict(os.environ)
-    results = side_by_side(work, range(4))
-    assert [r[0] for r in results] == [0, 1, 4, 9]
-    assert {r[1] for r in results} == {"1"}
-    assert all("multi_thread_eigen=false" in r[2] for r in results)
-    assert os.getpid() not in {r[3] for r in results}
+    threads, flags, processes = zip(*side_by_side(work, range(4)), strict=True)
+    assert set(threads) == {"1"}
+    assert all("--xla_cpu_multi_thread_eigen=false" in f.split() for f in flags)
+    assert os.getpid() not in processes
     assert dict(os.environ) == before
+
+
+def test_what_the_caller_asked_of_xla_stays(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """if True:
+        from opifex_tutorials.parallel import side_by_side
+        def work(number):
+            import jax, os
+            return len(jax.devices()), os.environ["XLA_FLAGS"].split()[-1]
+        print(*set(side_by_side(work, [0, 1])))
+        """
+    )
+    four = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, env=four
+    )
+    assert result.stdout.strip() == "(4, '--xla_cpu_multi_thread_eigen=false')", result.stderr
 
 
 def test_an_error_in_a_worker_is_raised_here():

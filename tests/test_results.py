@@ -120,6 +120,8 @@ def test_build_writes_and_glues(build):
         "loose": None,
     }
     assert not page["closed"]
+    assert "opifex_tutorials.results" in page["modules"]
+    assert {name.partition(".")[0] for name in page["modules"]} == {"opifex_tutorials"}
     close_chapter("chapter")
     page = json.loads((folder / "chapter.json").read_text(encoding="utf-8"))
     assert page["closed"]

@@ -149,7 +149,7 @@ def test_adam_follows_its_schedule_to_the_end():
     solution = solve_burgers_pinn(
         EASY, seed=1, optimizer="adam", resample_every=None, record_every=10, **TINY
     )
-    program = pinn.compile_pinn(solution.formulate, EASY, 16, (4,))
+    program = pinn.compile_program(solution.formulate, EASY, 16, (4,))
     data = EASY, program.sample(EASY, (1, 0))
     gradient = jax.jit(jax.grad(program.loss))
     optimizer = optax.adam(optax.cosine_decay_schedule(5e-3, 20))
@@ -178,7 +178,7 @@ def test_new_points_are_what_the_training_goes_on_with():
     )
     assert fixed.history.losses[0] == fresh.history.losses[0]
     assert fixed.history.losses[1] != fresh.history.losses[1]
-    program = pinn.compile_pinn(fresh.formulate, EASY, 16, (4,))
+    program = pinn.compile_program(fresh.formulate, EASY, 16, (4,))
     r = program.residuals(EASY, fresh.parameters, program.sample(EASY, (1, 10)))
     assert fresh.history.losses[1] == pytest.approx(float(r @ r), rel=1e-12)
     r = program.residuals(EASY, fresh.parameters, program.sample(EASY, (1, HELD_OUT)))
@@ -292,7 +292,7 @@ def test_other_bad_calls_are_refused():
 
 def test_programs_are_compiled_once_until_they_are_forgotten():
     def program(problem, points=16):
-        return pinn.compile_pinn(burgers_hard, problem, points, (4,))
+        return pinn.compile_program(burgers_hard, problem, points, (4,))
 
     first = program(EASY)
     assert program(BurgersProblem(0.1, final_time=0.5)) is first

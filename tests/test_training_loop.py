@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
 from opifex_tutorials.training.levenberg_marquardt import (
@@ -171,6 +172,25 @@ def test_an_interruption_leaves_what_was_reached():
         Rehearsal().run(monitor)
     assert caught.value.solution.parameters == 30
     assert caught.value.solution.history.steps == [10, 20, 30]
+
+
+def test_a_training_uses_one_thread_of_blas_and_gives_the_others_back():
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    seen = []
+
+    def monitor(solution):
+        seen.append(threads())
+        return 0.0
+
+    with threadpool_limits(2):
+        before = threads()
+        Rehearsal(steps=20).run(monitor)
+        assert threads() == before
+    if before:  # Apple's library has no such number
+        assert before == {2}
+        assert seen == [{1}, {1}]
 
 
 class Valley:

@@ -400,8 +400,8 @@ def results_page(pages: dict[str, Any]) -> str:
         lines += [f"## {_title(name)}", "", f"Chapter {{doc}}`../notebooks/{name}`.", ""]
         lines += ["| result | value | unit | bound | margin |", "|---|--:|---|--:|---|"]
         for key, r in page["results"].items():
-            value, factor = f"{r['value']:.3g}", margin(r)
-            lines.append(f"| `{key}` | {value} | {r['unit']} | {r['bound']} | {factor} |")
+            result, value, factor = key.partition(".")[2], f"{r['value']:.3g}", margin(r)
+            lines.append(f"| `{result}` | {value} | {r['unit']} | {r['bound']} | {factor} |")
         versions = ", ".join(f"{package} {v}" for package, v in page["versions"].items())
         lines += ["", f"Computed with Python {page['python']} on {page['system']}: {versions}.", ""]
     return "\n".join(lines) + "\n"
@@ -409,7 +409,7 @@ def results_page(pages: dict[str, Any]) -> str:
 
 def margin(result: dict[str, Any]) -> str:
     """The factor between a value and its bound, and why it is large where the chapter says so."""
-    factor = "–" if result["margin"] is None else f"{result['margin']:.2g}×"
+    factor = "–" if result["margin"] is None else f"{result['margin']:.3g}×"
     return f"{factor}, {result['loose']}" if result["loose"] else factor
 
 

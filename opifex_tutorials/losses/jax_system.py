@@ -6,8 +6,8 @@ for networks of one size; a *system* is a program at fixed points: a least-squar
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import jax
@@ -137,6 +137,7 @@ class Program:
         enable_float64()
         register(type(problem))  # type: ignore[arg-type]
         self.formulate, self.points = formulate, points
+        self._made_of = formulate, problem, points, tuple(hidden)
         formulation = formulate(problem, points)
         corner = [jnp.asarray(low, dtype=float) for low, _ in problem.bounds.values()]
         inputs = formulation.trial.features(*corner).shape[0]
@@ -146,6 +147,10 @@ class Program:
         self.evaluate = jax.jit(jax.vmap(self.field, in_axes=(None, None, 0)))
         self.residuals = jax.jit(self._residuals)
         self.linearize = jax.jit(self._linearize)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Compile anew in another process, once for all copies that arrive there."""
+        return compile_program, self._made_of
 
     def initial_parameters(self, seed: int) -> FloatArray:
         """Draw the parameters of a new network, shape (P,)."""
@@ -163,16 +168,13 @@ class Program:
 
     def field(self, problem: Any, parameters: jax.Array, point: tuple[jax.Array, ...]) -> jax.Array:
         """Evaluate the candidate at one point, given by its coordinates."""
-        return self._candidate(problem, parameters)(*point)
+        trial = self.formulate(problem, self.points).trial
+        return trial.candidate(self._network(trial, parameters))(*point)
 
     def loss(self, parameters: jax.Array, data: tuple[Any, Points]) -> jax.Array:
         """Return the sum of mean squares of all conditions; data are problem and points."""
         problem, points = data
         return jnp.sum(self._residuals(problem, parameters, points) ** 2)
-
-    def _candidate(self, problem: Any, parameters: jax.Array) -> Field:
-        trial = self.formulate(problem, self.points).trial
-        return trial.candidate(self._network(trial, parameters))
 
     def _network(self, trial: Trial, parameters: jax.Array) -> Field:
         model = nnx.merge(self._graph, self.weights(parameters))
@@ -197,41 +199,28 @@ class Program:
     ) -> Iterator[tuple[jax.Array, Any]]:
         """Yield the scaled residuals of each condition and, if asked for, their Jacobian."""
         formulation = self.formulate(problem, self.points)
-        trial = formulation.trial
         for condition, cube in zip(formulation.conditions, points, strict=True):
-            at = jax.vmap(condition.place)(cube)
+            yield self._part(formulation.trial, condition, cube, parameters, jacobian)
 
-            def residual(network: Field, *point: Any, c: Condition = condition) -> jax.Array:
-                return c.points**-0.5 * c.residual(trial.candidate(network))(*point)
-
-            indices = jets.requested(residual, self.widths[-1], len(at))
-            if indices is None:
-                yield self._by_nesting(trial, residual, at, parameters, jacobian)
-            else:
-                yield self._by_jets(trial, residual, at, indices, parameters, jacobian)
-
-    def _by_nesting(
-        self, trial: Trial, residual: Field, at: Any, parameters: jax.Array, jacobian: bool
+    def _part(
+        self, trial: Trial, condition: Condition, cube: jax.Array, theta: jax.Array, jacobian: bool
     ) -> tuple[jax.Array, Any]:
-        def one(parameters: jax.Array, *point: jax.Array) -> jax.Array:
-            return residual(self._network(trial, parameters), *point)
+        at = jax.vmap(condition.place)(cube)
 
-        axes = (None, *(0 for _ in at))
-        if jacobian:
-            return jax.vmap(jax.value_and_grad(one), axes)(parameters, *at)
-        return jax.vmap(one, axes)(parameters, *at), None
+        def residual(network: Field, *point: jax.Array) -> jax.Array:
+            return len(cube) ** -0.5 * condition.residual(trial.candidate(network))(*point)
 
-    def _by_jets(
-        self,
-        trial: Trial,
-        residual: Field,
-        at: Any,
-        indices: Sequence[jets.Index],
-        parameters: jax.Array,
-        jacobian: bool,
-    ) -> tuple[jax.Array, Any]:
-        model = nnx.merge(self._graph, self.weights(parameters))
-        layers = [(layer.kernel[...], layer.bias[...]) for layer in model.layers]  # type: ignore[index]
+        indices = jets.requested(residual, self.widths[-1], len(at))
+        if indices is None:  # the network is asked elsewhere, and so evaluated anew each time
+
+            def one(theta: jax.Array, *point: jax.Array) -> Any:
+                return residual(self._network(trial, theta), *point)
+
+            both = jax.vmap(jax.value_and_grad(one), (None, *(0 for _ in at)))
+            return both(theta, *at)  # what is not used is not computed
+
+        hidden = self.weights(theta)["layers"]
+        layers = [(hidden[i]["kernel"][...], hidden[i]["bias"][...]) for i in range(len(hidden))]
         inputs = jets.of_function(trial.features, at, indices, derivative)
 
         def total(taps: Any) -> tuple[jax.Array, Any]:
@@ -242,9 +231,35 @@ class Program:
 
         if not jacobian:
             return total(None)[1][0], None
-        zeros = [{a: jnp.zeros((len(at[0]), n)) for a in indices} for n in self.widths[1:]]
+        zeros = [{a: jnp.zeros((len(cube), n)) for a in indices} for n in self.widths[1:]]
         adjoints, (r, entering) = jax.grad(total, has_aux=True)(zeros)
         return r, jets.pull_back(adjoints, entering)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a compiled program depends on; any problem of the kind can make it."""
+
+    formulate: Formulate
+    kind: type
+    dimension: int
+    points: int
+    hidden: tuple[int, ...]
+    problem: Any = field(compare=False)
+
+
+def compile_program(
+    formulate: Formulate, problem: Any, points: int, hidden: tuple[int, ...]
+) -> Program:
+    """Compile a formulation once per process: seeds and problems of the same kind share it."""
+    kind, dimension = type(problem), len(problem.bounds)
+    return compile_kind(Kind(formulate, kind, dimension, points, hidden, problem))
+
+
+@lru_cache(maxsize=32)
+def compile_kind(kind: Kind) -> Program:
+    """Compile a formulation for any problem of its kind."""
+    return Program(kind.formulate, kind.problem, kind.points, kind.hidden)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ for equations of second order.
 """
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import product
@@ -56,19 +57,15 @@ def tanh(z: Jets) -> Jets:
     y: Jets = {}
     slope: Jets = {}
     for alpha in z:
-        if not any(alpha):
-            y[alpha] = jnp.tanh(z[alpha])
-        else:
+        if any(alpha):
             axis = next(i for i, times in enumerate(alpha) if times)
-            lower = (*alpha[:axis], alpha[axis] - 1, *alpha[axis + 1 :])
-            y[alpha] = _sum(
-                _binomial(lower, beta) * slope[beta] * z[_minus(alpha, beta)]
-                for beta in _below(lower)
-            )
-        square = _sum(
-            _binomial(alpha, beta) * y[beta] * y[_minus(alpha, beta)] for beta in _below(alpha)
-        )
-        slope[alpha] = -square if any(alpha) else 1 - square
+            lower = _step(alpha, axis, -1)
+            z_axis = {beta: z[_step(beta, axis, 1)] for beta in _below(lower)}
+            y[alpha] = _leibniz(lower, slope, z_axis)
+            slope[alpha] = -_leibniz(alpha, y, y)
+        else:
+            y[alpha] = jnp.tanh(z[alpha])
+            slope[alpha] = 1 - y[alpha] ** 2
     return y
 
 
@@ -106,7 +103,8 @@ def pull_back(adjoints: Sequence[Jets], entering: Sequence[Jets]) -> jax.Array:
     """
     blocks = []
     for into, out in zip(entering, adjoints, strict=True):
-        weights = _sum(into[alpha][:, :, None] * out[alpha][:, None, :] for alpha in into)
+        products = (into[alpha][:, :, None] * out[alpha][:, None, :] for alpha in into)
+        weights = reduce(jnp.add, products)
         # Flax orders the parameters of a layer by name: biases, then weights ("kernel").
         blocks += [next(iter(out.values())), weights.reshape(len(weights), -1)]
     return jnp.concatenate(blocks, axis=1)
@@ -133,7 +131,7 @@ def as_field(known: jax.Array, position: Callable[[Index], int]) -> Function:
                 change = value(tangents[0], *primals[1:])
             for axis, tangent in enumerate(tangents[1:]):
                 if not isinstance(tangent, SymbolicZero):
-                    higher = of((*alpha[:axis], alpha[axis] + 1, *alpha[axis + 1 :]))
+                    higher = of(_step(alpha, axis, 1))
                     change = change + higher(*primals) * tangent
             return out, change
 
@@ -168,17 +166,16 @@ def requested(residual: Function, outputs: int, dimension: int) -> list[Index] |
     return closure(indices)
 
 
-def _sum(terms: Iterable[jax.Array]) -> jax.Array:
-    return reduce(jnp.add, terms)
-
-
 def _below(alpha: Index) -> Iterator[Index]:
     return product(*(range(times + 1) for times in alpha))
 
 
-def _minus(alpha: Index, beta: Index) -> Index:
-    return tuple(a - b for a, b in zip(alpha, beta, strict=True))
+def _step(alpha: Index, axis: int, by: int) -> Index:
+    return (*alpha[:axis], alpha[axis] + by, *alpha[axis + 1 :])
 
 
-def _binomial(alpha: Index, beta: Index) -> int:
-    return math.prod(math.comb(a, b) for a, b in zip(alpha, beta, strict=True))
+def _leibniz(alpha: Index, f: Jets, g: Jets) -> jax.Array:
+    """Return a derivative of the product f g."""
+    rest = {beta: tuple(map(operator.sub, alpha, beta)) for beta in _below(alpha)}
+    terms = (math.prod(map(math.comb, alpha, b)) * f[b] * g[r] for b, r in rest.items())
+    return reduce(jnp.add, terms)

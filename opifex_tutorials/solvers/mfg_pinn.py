@@ -179,15 +179,10 @@ def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Ad
     parameters = torch.from_numpy(start.copy()).requires_grad_()
     adam = torch.optim.Adam([parameters], lr=5e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
-    l_bfgs = torch.optim.LBFGS(
-        [parameters],
-        max_iter=block,
-        max_eval=25 * block,  # the line search may try, the budget counts steps
-        history_size=50,
-        tolerance_grad=0,  # the budget alone ends the training
-        tolerance_change=0,
-        line_search_fn="strong_wolfe",
-    )
+    # The line search may try, the budget counts steps, and alone ends the training.
+    budget = {"max_iter": block, "max_eval": 25 * block, "history_size": 50}
+    never = {"tolerance_grad": 0, "tolerance_change": 0}
+    l_bfgs = torch.optim.LBFGS([parameters], line_search_fn="strong_wolfe", **budget, **never)
 
     def advance(system: System) -> tuple[FloatArray, int]:
         def loss() -> float:

@@ -11,7 +11,13 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from opifex_tutorials.losses.jax_system import Formulate, Program, System
+from opifex_tutorials.losses.jax_system import (
+    Formulate,
+    Program,
+    System,
+    compile_kind,
+    compile_program,
+)
 from opifex_tutorials.training.gradient import (
     Block,
     adam,
@@ -51,36 +57,11 @@ class PinnSolution:
             ValueError: for coordinates that do not, or lie outside of the domain.
         """
         arrays = require_coordinates(self.problem.bounds, *coordinates)
-        compiled = compile_pinn(self.formulate, self.problem, self.points, self.hidden)
+        compiled = compile_program(self.formulate, self.problem, self.points, self.hidden)
         flat = tuple(jnp.asarray(a.ravel()) for a in arrays)
         return np.asarray(compiled.evaluate(self.problem, self.parameters, flat)).reshape(
             arrays[0].shape
         )
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What a compiled program depends on; any problem of the kind can make it."""
-
-    formulate: Formulate
-    kind: type
-    dimension: int
-    points: int
-    hidden: tuple[int, ...]
-    problem: Any = field(compare=False)
-
-
-def compile_pinn(
-    formulate: Formulate, problem: Any, points: int, hidden: tuple[int, ...]
-) -> Program:
-    """Compile a formulation once per process: seeds and problems of the same kind share it."""
-    dimension = len(problem.bounds)
-    return _compile(_Kind(formulate, type(problem), dimension, points, hidden, problem))
-
-
-@lru_cache(maxsize=32)
-def _compile(kind: _Kind) -> Program:
-    return Program(kind.formulate, kind.problem, kind.points, kind.hidden)
 
 
 @lru_cache(maxsize=32)
@@ -93,7 +74,7 @@ def _compile_optimizer(
 
 def forget_compiled() -> None:
     """Forget all compiled programs of this process, so that a timed solve pays for its own."""
-    _compile.cache_clear()
+    compile_kind.cache_clear()
     _compile_optimizer.cache_clear()
     jax.clear_caches()
 
@@ -144,7 +125,7 @@ def train_pinn(
     require_integer("points", points, 1, 2**20)
     hidden = tuple(require_integer("hidden", width, 1, 1024) for width in hidden)
     clock = Stopwatch()
-    program = compile_pinn(formulate, problem, points, hidden)
+    program = compile_program(formulate, problem, points, hidden)
     parameters = program.initial_parameters(seed)
 
     def system(done: int) -> System:

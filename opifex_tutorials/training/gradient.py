@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import optax
 
-Loss = Callable[[jax.Array, Any], jax.Array]  # (parameters, data) -> a scalar
-Block = Callable[[jax.Array, Any, Any], tuple[jax.Array, Any]]  # (parameters, state, data) -> both
+Loss = Callable[[Any, Any], jax.Array]  # (parameters, data) -> a scalar
+Block = Callable[[Any, Any, Any], tuple[Any, Any]]  # (parameters, state, data) -> both
 
 
 def adam(steps: int, learning_rate: float = 5e-3) -> optax.GradientTransformationExtraArgs:
@@ -34,13 +34,15 @@ def compile_block(
 ) -> Block:
     """Compile ``steps`` steps of any Optax transformation, line searches included, into one loop.
 
+    Parameters are any pytree.
+
     A step of a small network takes less time than its dispatch from Python; a loop inside the
     compiled program pays that price once per block.
     """
 
     @jax.jit
-    def advance(parameters: jax.Array, state: Any, data: Any) -> tuple[jax.Array, Any]:
-        def step(carry: tuple[jax.Array, Any], _: None) -> tuple[tuple[jax.Array, Any], None]:
+    def advance(parameters: Any, state: Any, data: Any) -> tuple[Any, Any]:
+        def step(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
             p, state = carry
             value, gradient = jax.value_and_grad(loss)(p, data)
             updates, state = optimizer.update(

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -23,10 +23,6 @@ class History:
     held_out_losses: list[float] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-
-    def copy(self) -> "History":
-        """Return a history that later records do not change."""
-        return replace(self, **{name: list(entries) for name, entries in vars(self).items()})
 
     def record(self, step: int, seconds: float, loss: float, held_out_loss: float) -> None:
         """Append one entry; ``errors`` is left to the monitor."""

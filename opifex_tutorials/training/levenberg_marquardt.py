@@ -116,11 +116,7 @@ def levenberg_marquardt_step(
 
 
 def curvature(
-    system: LeastSquares,
-    parameters: FloatArray,
-    direction: FloatArray,
-    r: FloatArray,
-    jacobian: FloatArray,
+    system: LeastSquares, theta: FloatArray, d: FloatArray, r: FloatArray, jacobian: FloatArray
 ) -> FloatArray:
     r"""Return :math:`r_{dd}`, the second derivative of the residuals along a direction.
 
@@ -130,17 +126,16 @@ def curvature(
 
     Args:
         system: whose residuals.
-        parameters: θ, shape (P,).
-        direction: d, shape (P,).
+        theta: the parameters θ, shape (P,).
+        d: the direction, shape (P,).
         r: the residuals at θ, shape (N,).
         jacobian: there, shape (N, P).
     """
-    length = float(np.linalg.norm(direction))
+    length = float(np.linalg.norm(d))
     if length == 0.0:
         return np.zeros_like(r)
     h = CURVATURE_STEP / length
-    ahead = system.residuals(parameters + h * direction)
-    return 2 / h**2 * (ahead - r - h * (jacobian @ direction))
+    return 2 / h**2 * (system.residuals(theta + h * d) - r - h * (jacobian @ d))
 
 
 def _factorize(gram: FloatArray, damping: float) -> tuple[FloatArray, bool] | None:

@@ -1,6 +1,7 @@
 """The training loop that all neural solvers share, whatever their framework."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,7 +101,7 @@ def train(
                 losses = (np.sum(s.residuals(parameters) ** 2) for s in (system, held_out))
                 history.record(taken, clock.seconds, *map(float, losses))
                 if monitor is not None:
-                    seen = replace(solution, history=history.copy())
+                    seen = replace(solution, history=deepcopy(history))
                     history.errors.append(float(monitor(seen)))
             if count < schedule.record_every and every == schedule.steps:
                 break  # at a minimum of the loss on these points, and there will be no others

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from opifex_tutorials.training.gradient import compile_block
 from opifex_tutorials.validation import require_between, require_integer
 
 Parameters = Any  # a pytree of arrays
@@ -52,22 +53,10 @@ def gradient_steps(loss: Loss, optimizer: optax.GradientTransformation, steps: i
     """
     require_integer("steps", steps, 1, 10**6)
     any_optimizer = optax.with_extra_args_support(optimizer)
+    advance = compile_block(loss, any_optimizer, steps)
 
     def adapt(start: Parameters, data: Any) -> Parameters:
-        def step(carry: tuple[Parameters, Any], _: None) -> tuple[tuple[Parameters, Any], None]:
-            parameters, state = carry
-            value, gradient = jax.value_and_grad(loss)(parameters, data)
-            updates, state = any_optimizer.update(
-                gradient,
-                state,
-                parameters,
-                value=value,
-                grad=gradient,
-                value_fn=lambda p: loss(p, data),
-            )
-            return (optax.apply_updates(parameters, updates), state), None
-
-        return jax.lax.scan(step, (start, optimizer.init(start)), length=steps)[0][0]
+        return advance(start, any_optimizer.init(start), data)[0]
 
     return adapt
 
