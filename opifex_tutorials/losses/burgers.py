@@ -46,14 +46,9 @@ def burgers_soft(problem: BurgersProblem, points: int) -> Formulation:
         # The first half of the cube is the left end, the second half the right end.
         return problem.final_time * z[0], jnp.sign(z[1] - 0.5)
 
-    return Formulation(
-        Trial(_plain_features(problem), lambda N: N),
-        (
-            Condition(lambda u: burgers_residual(problem, u), interior(problem.bounds), 2, points),
-            Condition(misfit, start, 1, few),
-            Condition(misfit, ends, 2, few),
-        ),
-    )
+    at_start, at_ends = Condition(misfit, start, 1, few), Condition(misfit, ends, 2, few)
+    trial = Trial(_plain_features(problem), lambda N: N)
+    return Formulation(trial, (_equation(problem, points), at_start, at_ends))
 
 
 def burgers_hard(problem: BurgersProblem, points: int) -> Formulation:
@@ -62,10 +57,8 @@ def burgers_hard(problem: BurgersProblem, points: int) -> Formulation:
     def candidate(N: Field) -> Field:
         return lambda t, x: -jnp.sin(jnp.pi * x) + t * (1 - x**2) * N(t, x)
 
-    equation = Condition(
-        lambda u: burgers_residual(problem, u), interior(problem.bounds), 2, points
-    )
-    return Formulation(Trial(_plain_features(problem), candidate), (equation,))
+    trial = Trial(_plain_features(problem), candidate)
+    return Formulation(trial, (_equation(problem, points),))
 
 
 def burgers_layer(problem: BurgersProblem, points: int) -> Formulation:
@@ -105,6 +98,10 @@ def burgers_layer(problem: BurgersProblem, points: int) -> Formulation:
         return lambda t, x: jnp.sqrt(x**2 + width**2) * residual(t, x)
 
     return Formulation(Trial(features, candidate), (Condition(scaled_residual, place, 2, points),))
+
+
+def _equation(problem: BurgersProblem, points: int) -> Condition:
+    return Condition(lambda u: burgers_residual(problem, u), interior(problem.bounds), 2, points)
 
 
 def _plain_features(problem: BurgersProblem) -> Field:
