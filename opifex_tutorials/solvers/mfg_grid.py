@@ -133,6 +133,7 @@ def solve_mfg_grid(
         around: an approximate solution, such as that of ``solve_mfg_pinn``. The grid then solves
             for what is left, so that only there the scheme errs; see ``mfg_hybrid``.
         start: a solution, on any grid, to start the iteration from, such as that for other walls.
+            Its density, not that of implicit Euler, tells where the midpoint rule is limited.
 
     Raises:
         ValueError: for a bad argument.
