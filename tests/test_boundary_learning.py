@@ -174,7 +174,7 @@ def test_the_risk_charges_twice_for_what_follows_the_reports():
         return found, fine + (fine - coarse) / 3
 
     found, m = predicted(y)
-    assert found["misfit"] == pytest.approx(np.mean((m - y) ** 2) / sigma**2, rel=1e-3)
+    assert found["misfit"] == pytest.approx(np.mean((m - y) ** 2) / sigma**2, rel=0.02)
     moved = [predicted(y + 1e-3 * (np.arange(n) == i))[1][i] - m[i] for i in range(n)]
     freedom = np.sum(moved) / 1e-3
     assert found["freedom"] == pytest.approx(freedom, rel=0.02)
@@ -253,6 +253,17 @@ def test_a_formulation_on_a_part_of_the_domain(kind):
     if kind is hard:
         np.testing.assert_allclose(network.density(0, x), GAME.density(0, x), rtol=1e-12)
         np.testing.assert_allclose(network.value(1, x), GAME.value(1, x), rtol=1e-12)
+
+
+def test_a_grid_that_starts_from_the_answer_of_another_ends_where_it_would_have():
+    options = {"cells": 20, "steps": 20, "boundary": exact, "interval": INTERVAL}
+    cold = solve_mfg_grid(GAME, **options)
+    near = solve_mfg_grid(GAME, **options | {"cells": 16, "steps": 12})
+    for start, most in ((cold, 1), (near, len(cold.history.steps) - 1)):
+        warm = solve_mfg_grid(GAME, start=start, **options)
+        assert len(warm.history.steps) <= most
+        np.testing.assert_allclose(warm.values, cold.values, atol=1e-10)
+        np.testing.assert_allclose(warm.densities, cold.densities, atol=1e-10)
 
 
 def test_other_bad_arguments():

@@ -15,7 +15,6 @@ the error of the prediction, the mean square misfit plus 2/n for each degree of 
 fitted (Mallows 1973).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +27,7 @@ from scipy.sparse.linalg import splu
 from opifex_tutorials.models.traces import Trace
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.solvers.mfg_grid import MeanFieldGameGridSolution, solve_mfg_grid
-from opifex_tutorials.solvers.mfg_scheme import Boundary
+from opifex_tutorials.solvers.mfg_scheme import Boundary, MeanFieldGameScheme
 from opifex_tutorials.training.loop import levenberg_marquardt
 from opifex_tutorials.validation import (
     FloatArray,
@@ -39,8 +38,7 @@ from opifex_tutorials.validation import (
     require_multiple,
 )
 
-Observe = Callable[[FloatArray], FloatArray]  # values on the grid -> at the observations
-FITTING_STEPS = 30  # of Levenberg-Marquardt for each weight, from the fit before
+FITTING_STEPS = 15  # of Levenberg-Marquardt for each weight, from the fit before
 BENDS = 100  # times for the integral of the squared bend; it must see every parameter
 
 
@@ -86,16 +84,13 @@ def wall_sensitivity(
     return times, answer
 
 
-def _observer(solution: MeanFieldGameGridSolution, t: FloatArray, x: FloatArray) -> Observe:
-    """Return the interpolation from the grid of a solution to points (t, x), shape (n,) each."""
-    scheme = solution.scheme
+def _interpolate(
+    scheme: MeanFieldGameScheme, values: FloatArray, t: FloatArray, x: FloatArray
+) -> FloatArray:
+    """Return values on the grid, shape (steps + 1, cells, K), at n points, shape (n, K)."""
     in_time = make_interp_spline(scheme.t, np.eye(len(scheme.t)))(t)
     in_space = make_interp_spline(scheme.x, np.eye(scheme.J))(x)
-
-    def observe(values: FloatArray) -> FloatArray:
-        return np.einsum("in,ij,nj...->i...", in_time, in_space, values, optimize=True)
-
-    return observe
+    return np.einsum("in,ij,njk->ik", in_time, in_space, values, optimize=True)
 
 
 @dataclass(frozen=True)
@@ -202,30 +197,31 @@ def learn_boundary(
     require_between("horizon of the trace", trace.horizon, game.horizon, game.horizon)
     unit = noise * np.sqrt(len(observed))
 
-    def predict(n: int) -> tuple[MeanFieldGameGridSolution, Observe, FloatArray]:
+    latest = dict[int, MeanFieldGameGridSolution]()
+
+    def predict(n: int) -> FloatArray:
         walls = LearnedBoundary(trace, parameters, boundary, interval[0])
         # After a step of Newton's method of this size the error is far below any noise.
         options: dict[str, Any] = {"boundary": walls, "interval": interval, "tolerance": 1e-6}
-        solution = solve_mfg_grid(game, cells=n, steps=n, **options)
-        observe = _observer(solution, times, places)
-        return solution, observe, np.exp(observe(np.log(solution.densities)))
+        latest[n] = solve_mfg_grid(game, cells=n, steps=n, start=latest.get(n), **options)
+        return latest[n].density(times, places)
 
-    def compare() -> tuple[MeanFieldGameGridSolution, Observe, FloatArray, FloatArray]:
-        solution, observe, m = predict(cells)
-        extrapolated = m + (m - predict(cells // 2)[2]) / 3
-        return solution, observe, m, (extrapolated - observed) / unit
+    def compare() -> tuple[FloatArray, FloatArray]:
+        m, rough = predict(cells), predict(cells // 2)
+        return m, (m + (m - rough) / 3 - observed) / unit
 
     advance = levenberg_marquardt(trace.start, FITTING_STEPS, geodesic=False)
     bends = game.horizon * (np.arange(BENDS) + 0.5) / BENDS
     parameters, path = trace.start, []
-    solution, observe, m, misfits = compare()
+    m, misfits = compare()
     for weight in 10 * 0.25 ** np.arange(weights):
-        steps, answer = wall_sensitivity(solution)
-        response = observe(answer / solution.densities[..., None]) * m[:, None] / unit
+        steps, answer = wall_sensitivity(latest[cells])
+        relative = answer / latest[cells].densities[..., None]
+        response = _interpolate(latest[cells].scheme, relative, times, places) * m[:, None] / unit
         offset = misfits - response @ trace(parameters, steps)[0]
         fit = _Fit(trace, np.append(steps, bends), offset, response, weight)
         parameters, _ = advance(fit)
-        solution, observe, m, misfits = compare()
+        m, misfits = compare()
         misfit, freedom = misfits @ misfits, fit.freedom(parameters)
         entry = {"weight": weight, "misfit": misfit, "freedom": freedom, "parameters": parameters}
         path.append(entry | {"risk": misfit + 2 * freedom / len(observed)})

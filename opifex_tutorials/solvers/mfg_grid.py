@@ -108,6 +108,7 @@ def solve_mfg_grid(
     boundary: Boundary | None = None,
     interval: tuple[float, float] | None = None,
     around: Any = None,
+    start: Any = None,
 ) -> MeanFieldGameGridSolution:
     """Solve a mean field game in one dimension; mass is conserved and the density positive.
 
@@ -131,6 +132,8 @@ def solve_mfg_grid(
         interval: (low, high), to solve on a part of the domain, whose ends are walls.
         around: an approximate solution, such as that of ``solve_mfg_pinn``. The grid then solves
             for what is left, so that only there the scheme errs; see ``mfg_hybrid``.
+        start: a solution, on any grid, to start the iteration from, such as that for other walls.
+            Its density, not that of implicit Euler, tells where the midpoint rule is limited.
 
     Raises:
         ValueError: for a bad argument.
@@ -157,7 +160,7 @@ def solve_mfg_grid(
         raise ConvergenceError(f"change {np.sqrt(square):.1e} in u and m", history)
 
     try:
-        u, m, euler = _start(scheme, iterate)
+        u, m, euler = _start(scheme, around if start is None else start, iterate)
         history = History()
         for keep in KEEP if order == 2 else KEEP[-1:]:
             scheme.limit(euler, keep)
@@ -175,10 +178,12 @@ def solve_mfg_grid(
         ) from error
 
 
-def _start(scheme: MeanFieldGameScheme, iterate: Callable[..., Any]) -> tuple[FloatArray, ...]:
+def _start(
+    scheme: MeanFieldGameScheme, near: Any, iterate: Callable[..., Any]
+) -> tuple[FloatArray, ...]:
     """Return u and m to start from, flattened, and densities that tell where to limit θ."""
-    if scheme.around is not None:
-        values, densities = scheme.sampled
+    if near is not None:
+        values, densities = (f(scheme.t[:, None], scheme.x) for f in (near.value, near.density))
         return values[:-1].ravel(), scheme.average(densities), densities
     scheme.set_theta(1.0)
     u, m = picard(scheme, None, np.tile(scheme.initial_density, scheme.N))
