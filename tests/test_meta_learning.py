@@ -130,6 +130,42 @@ def test_reptile_on_a_quadratic():
     np.testing.assert_allclose(found, (np.eye(2) - after(4)) @ (START - CENTER), rtol=1e-13)
 
 
+def test_reptile_adapts_to_the_support_and_is_judged_on_the_query():
+    adapt = gradient_steps(quadratic, optax.sgd(RATE), 4)
+    elsewhere = CENTER + np.array([0.3, 1.1])
+    value, found = reptile(quadratic, adapt)(START, Task(support=CENTER, query=elsewhere))
+    adapted = CENTER + after(4) @ (np.asarray(START) - CENTER)
+    np.testing.assert_allclose(found, np.asarray(START) - adapted, rtol=1e-13)
+    off = adapted - elsewhere
+    assert float(value) == pytest.approx(0.5 * off @ A @ off, rel=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [optax.lbfgs(), optax.rmsprop(RATE), optax.adam(RATE)])
+def test_any_optimizer_of_optax_adapts(optimizer):
+    steps = 12
+    adapted = gradient_steps(quadratic, optimizer, steps)(START, CENTER)
+    expected, state = START, optimizer.init(START)
+    for _ in range(steps):
+        value, gradient = jax.value_and_grad(quadratic)(expected, CENTER)
+        updates, state = optax.with_extra_args_support(optimizer).update(
+            gradient,
+            state,
+            expected,
+            value=value,
+            grad=gradient,
+            value_fn=lambda p: quadratic(p, CENTER),
+        )
+        expected = expected + updates
+    np.testing.assert_allclose(adapted, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_line_searches_solve_a_quadratic_and_learn_by_reptile():
+    adapt = gradient_steps(quadratic, optax.lbfgs(), 20)
+    np.testing.assert_allclose(adapt(START, CENTER), CENTER, atol=1e-7)
+    found = reptile(quadratic, adapt)(START, Task(CENTER, CENTER))[1]
+    np.testing.assert_allclose(found, np.asarray(START) - CENTER, atol=1e-7)
+
+
 def test_first_and_second_order_agree_when_the_adaptation_does_nothing():
     still = gradient_steps(loss, optax.sgd(0.0), STEPS)
     first, second = (maml(loss, still, first_order=f)(WEIGHTS, TASK)[1] for f in (True, False))

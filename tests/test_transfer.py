@@ -1,5 +1,7 @@
 """Transfer: interpolation against lines, adaptation against SciPy, and what breaks it."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
@@ -53,6 +55,29 @@ def test_adapt_finds_what_scipy_finds_and_a_branch_visits_every_member():
     np.testing.assert_allclose(library.parameters, expected, rtol=1e-8)
 
 
+class Noted(Circle):
+    """A circle that notes where the first step of each member starts."""
+
+    starts: ClassVar = []
+
+    def __init__(self, radius):
+        super().__init__(radius)
+        self.is_new = True
+
+    def linearize(self, p):
+        if self.is_new:
+            Noted.starts.append(p)
+            self.is_new = False
+        return super().linearize(p)
+
+
+def test_each_member_of_a_branch_starts_from_the_one_before():
+    Noted.starts.clear()
+    start = np.array([1.3, 0.5])
+    library = solve_branch(Noted, [1.0, 1.5, 2.0], start, first_steps=30, steps=12)
+    np.testing.assert_array_equal(Noted.starts, [start, *library.parameters[:2]])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -63,6 +88,8 @@ def test_adapt_finds_what_scipy_finds_and_a_branch_visits_every_member():
         (lambda: DonorLibrary(MEMBERS, np.zeros((3, 2))).interpolate(np.nan), "member=nan"),
         (lambda: adapt(Circle(1.0), np.ones(2), -1), "steps=-1"),
         (lambda: adapt(Circle(1.0), np.ones(2), 1, damping=-1.0), "damping=-1.0"),
+        (lambda: adapt(Circle(1.0), np.ones(2), 1, damping=0.0), "damping=0.0"),
+        (lambda: adapt(Circle(1.0), np.ones(2), 1, damping=np.nan), "damping=nan"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
