@@ -7,6 +7,7 @@ notebook needs nothing but this package.
 """
 
 import json
+import math
 import os
 import platform
 import re
@@ -25,13 +26,17 @@ from opifex_tutorials.validation import require_finite
 
 #: Units of what a machine does, not what a method does. Such values are reported, never asserted.
 MACHINE_UNITS = frozenset({"s", "ms", "MB", "GB", "steps/s", "s/s"})
+#: A bound is close if its value could grow or shrink by this factor at most before missing it. Any
+#: other needs a reason. (The same pins give the same digits on most machines, so this is plenty.)
+CLOSE = 3.0
 
 
 class MissedBoundError(AssertionError):
     """A recorded result lies outside the bound that its chapter promises."""
 
 
-Result = dict[str, Any]  #: ``value``, ``unit``, ``at_most``, ``at_least``, and ``bound`` as text
+#: ``value``, ``unit``, ``at_most``, ``at_least``, ``bound`` as text, ``margin``, ``loose``
+Result = dict[str, Any]
 _chapters: dict[str, dict[str, Result]] = {}
 
 
@@ -42,6 +47,7 @@ def record(
     at_most: float | None = None,
     at_least: float | None = None,
     unit: str,
+    loose: str | None = None,
 ) -> float:
     """Check one result against its bound, enter it into the ledger, and return it.
 
@@ -52,11 +58,15 @@ def record(
         at_least: the smallest value that is right, inclusive.
         unit: what the number counts, such as ``"relative L2"``. A result whose unit is in
             ``MACHINE_UNITS`` (a time, a memory) takes no bound; every other result needs one.
+        loose: why the bound may be farther than ``CLOSE`` from the value, such as ``"rounding
+            level"``. The ledger holds the margin (see :func:`margin`) and this reason; a test of
+            the book, not this function, refuses a far bound without one.
 
     Raises:
         MissedBoundError: the value lies outside its bound.
         ValueError: a malformed key, a value or bound that is not a finite number, a bound that is
-            missing or not allowed, or, during a build, a key recorded twice with different values.
+            missing or not allowed, a reason that is empty or stands beside no bound, or, during a
+            build, a key recorded again with another value, bound, unit or reason.
     """
     if not isinstance(key, str) or not re.fullmatch(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*", key):
         raise ValueError(f"key={key!r}: allowed is 'chapter.name' in snake_case")
@@ -74,13 +84,15 @@ def record(
     if (unit in MACHINE_UNITS) == bool(bounds):
         rule = "without a bound" if bounds else "with at_most or at_least"
         raise ValueError(f"unit of {key}={unit!r}: allowed only {rule}")
+    if loose is not None and (not bounds or not isinstance(loose, str) or not loose.strip()):
+        raise ValueError(f"loose of {key}={loose!r}: allowed are words, beside a bound")
     too_large = at_most is not None and number > at_most
     too_small = at_least is not None and number < at_least
     if too_large or too_small:
         raise MissedBoundError(f"{key} = {number:.6g} {unit}, promised {bound}")
 
-    result = {"value": number, "unit": unit, "at_most": at_most, "at_least": at_least}
-    result["bound"] = bound
+    result: Result = {"value": number, "unit": unit, "at_most": at_most, "at_least": at_least}
+    result |= {"bound": bound, "margin": margin(number, at_most, at_least), "loose": loose}
     results = _chapters.setdefault(key.partition(".")[0], {})
     previous, ledger = results.get(key, result), os.environ.get("OPIFEX_LEDGER")
     if ledger and previous != result:
@@ -89,6 +101,27 @@ def record(
     if ledger:
         _publish(key, Path(ledger))
     return number
+
+
+def margin(value: float, at_most: float | None, at_least: float | None) -> float | None:
+    """Return the factor that lies between a value and its bound, the larger one of two bounds.
+
+    It is 1 for a value that equals its bound, and ``None`` where there is no such factor: without a
+    bound, or where value or bound is zero or negative.
+    """
+    factors = []
+    if at_most is not None:
+        factors.append(_factor(at_most, value))
+    if at_least is not None:
+        factors.append(_factor(value, at_least))
+    largest = max(factors, default=math.inf)
+    return largest if largest < math.inf else None
+
+
+def _factor(large: float, small: float) -> float:
+    if large == small:
+        return 1.0
+    return large / small if small > 0 else math.inf
 
 
 def close_chapter(name: str) -> Table:
@@ -153,6 +186,7 @@ def _publish(key: str, folder: Path) -> None:
         "name": chapter,
         "results": results,
         "versions": _versions(),
+        "modules": sorted(m for m in sys.modules if m.partition(".")[0] == __package__),
         "closed": f"{chapter}.peak_memory" in results,
         "python": platform.python_version(),
         "system": platform.platform(),

@@ -45,6 +45,45 @@ record("tiny.error", error(), at_most=1e-5, unit="relative L2")
 close_chapter("tiny")
 """
 
+#: The chapter imports a helper; that imports, when called, what a room of the house loads by name.
+MODULES = {
+    "helper.py": '''"""A helper."""
+
+
+def error() -> float:
+    """One millionth."""
+    from opifex_tutorials.room import near
+
+    return near()
+''',
+    "room/__init__.py": '''"""A room, whose modules are loaded when asked for."""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {"near": "first", "far": "second"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+''',
+    "room/first.py": '''"""Loaded."""
+
+from opifex_tutorials.room.inner.value import VALUE
+
+
+def near() -> float:
+    """One millionth."""
+    return VALUE
+''',
+    "room/second.py": '"""Not loaded."""\n\nfar = 0.0\n',
+    "room/inner/__init__.py": '"""A room in a room."""\n',
+    "room/inner/value.py": '"""Deep down."""\n\nVALUE = 1e-6\n',
+    "room/inner/other.py": '"""Not loaded either."""\n\nOTHER = 0.0\n',
+}
+
 INDEX = """\
 # A tiny book
 
@@ -116,8 +155,10 @@ def built(tmp_path_factory):
     for name in ("results", "api"):
         text = f"# {name}\n\n```{{include}} _generated/{name}.md\n```\n"
         (root / f"book/{name}.md").write_text(text, encoding="utf-8")
-    helper = 'def error() -> float:\n    """One millionth."""\n    return 1e-6\n'
-    (root / "opifex_tutorials/helper.py").write_text(f'"""A helper."""\n\n\n{helper}')
+    for name, text in MODULES.items():
+        module = root / "opifex_tutorials" / name
+        module.parent.mkdir(exist_ok=True)
+        module.write_text(text, encoding="utf-8")
     (root / "notebooks/tiny.py").write_text(NOTEBOOK, encoding="utf-8")
     (root / "book/index.md").write_text(INDEX, encoding="utf-8")
     (root / "_toc.yml").write_text(TOC, encoding="utf-8")
@@ -167,7 +208,7 @@ def test_a_change_of_prose_renders_without_executing(scratch):
 
 
 def test_a_broken_helper_turns_the_book_red(scratch):
-    scratch.edit("opifex_tutorials/helper.py", "return 1e-6", "return 1 / 0")
+    scratch.edit("opifex_tutorials/helper.py", "return near()", "return 1 / 0")
     for _ in range(2):  # and it stays red: a failure is not remembered as done
         status, output = scratch.make()
         assert status != 0
@@ -175,14 +216,14 @@ def test_a_broken_helper_turns_the_book_red(scratch):
         assert "ZeroDivisionError" in output
         assert "return 1 / 0" in output  # the traceback leads to the line
         assert "Book: ready" not in output
-    scratch.edit("opifex_tutorials/helper.py", "return 1 / 0", "return 1e-6")
+    scratch.edit("opifex_tutorials/helper.py", "return 1 / 0", "return near()")
     status, output = scratch.make("execute")
     assert status == 0
     assert "1 executed" in output
 
 
 def test_a_missed_bound_turns_the_book_red(scratch):
-    scratch.edit("opifex_tutorials/helper.py", "return 1e-6", "return 1e-4")
+    scratch.edit("opifex_tutorials/helper.py", "return near()", "return 100 * near()")
     status, output = scratch.make()
     assert status != 0
     assert "MissedBoundError: tiny.error = 0.0001 relative L2, promised ≤ 1e-05" in output
@@ -192,16 +233,19 @@ def test_a_missed_bound_turns_the_book_red(scratch):
     ("old", "new", "complaint"),
     [
         ('close_chapter("tiny")', "1 / 0", "ZeroDivisionError"),
+        ('close_chapter("tiny")', 'close_chapter("tiny")\n1 / 0', "ZeroDivisionError"),
+        ('close_chapter("tiny")', 'close_chapter("tiny")\n\n# %%\n1 / 0', "ZeroDivisionError"),
         ('close_chapter("tiny")', "pass", 'must call close_chapter("tiny")'),
         ('"tiny.error"', '"other.error"', "allowed are chapters with results"),
     ],
-    ids=["failing cell", "not closed", "key of another chapter"],
+    ids=["failing cell", "closed, then failing", "failing after", "not closed", "foreign key"],
 )
 def test_a_faulty_notebook_turns_the_book_red(scratch, old, new, complaint):
     scratch.edit_notebook(old, new)
-    status, output = scratch.make("execute")
-    assert status != 0
-    assert complaint in output
+    for _ in range(2):  # and it stays red
+        status, output = scratch.make("execute")
+        assert status != 0
+        assert complaint in output
 
 
 @pytest.mark.parametrize(
@@ -249,9 +293,16 @@ def test_a_chapter_that_is_gone_leaves_no_results(scratch):
 @pytest.mark.parametrize(
     ("path", "old", "new", "changes"),
     [
-        ("opifex_tutorials/helper.py", "1e-6", "2e-6", True),
+        ("opifex_tutorials/helper.py", "near()", "2 * near()", True),
+        ("opifex_tutorials/room/__init__.py", "A room,", "One room,", True),
+        ("opifex_tutorials/room/first.py", "return VALUE", "return 2 * VALUE", True),
+        ("opifex_tutorials/room/second.py", "0.0", "1.0", False),
+        ("opifex_tutorials/room/inner/__init__.py", "A room", "One room", True),
+        ("opifex_tutorials/room/inner/value.py", "1e-6", "2e-6", True),
+        ("opifex_tutorials/room/inner/other.py", "0.0", "1.0", False),
         ("constraints.txt", "numpy==", "numpy===", True),
         ("pyproject.toml", "numpy>=", "numpy>", True),
+        ("pyproject.toml", "line-length = 100", "line-length = 99", False),
         ("notebooks/tiny.ipynb", "at_most=1e-5", "at_most=2e-5", True),
         ("notebooks/tiny.ipynb", "See {numref}", "Do see {numref}", False),
         ("book/index.md", "A tiny book", "A small book", False),
@@ -266,6 +317,167 @@ def test_the_digest_changes_with_what_can_change_a_result(
     scratch.edit(path, old, new)
     assert (book.digest(notebook) != before) == changes
     assert book.render_digest() != page_before
+
+
+def test_only_chapters_that_import_what_changed_are_executed_again(scratch):
+    before = scratch.executed()
+    for unused in ("room/second.py", "room/inner/other.py"):
+        scratch.edit(f"opifex_tutorials/{unused}", "0.0", "1 / 0")
+    status, output = scratch.make("execute")
+    assert status == 0, output
+    assert "0 executed, 1 unchanged" in output
+    assert scratch.executed() == before
+    scratch.edit("opifex_tutorials/room/inner/value.py", "1e-6", "2e-6")
+    status, output = scratch.make("execute")
+    assert status == 0, output
+    assert "1 executed, 0 unchanged" in output
+    page = json.loads((scratch.root / "_build/ledger/tiny.json").read_text(encoding="utf-8"))
+    assert page["results"]["tiny.error"]["value"] == 2e-6
+
+
+NEAR = {"room", "room.first", "room.inner", "room.inner.value"}
+ROOM = {*NEAR, "room.second", "room.inner.other"}
+EVERYTHING = {*ROOM, "helper", "results", "tables", "validation", "plotting", "progress"}
+NUMBERS = "from opifex_tutorials.room.inner.value import VALUE"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import numpy\nfrom pathlib import Path", set()),
+        (NUMBERS, NEAR - {"room.first"}),
+        ("if True:\n    def f():\n        " + NUMBERS, NEAR - {"room.first"}),
+        ("import opifex_tutorials.room.inner.value as v", NEAR - {"room.first"}),
+        ("from opifex_tutorials.room.inner import value", NEAR - {"room.first"}),
+        ("from opifex_tutorials.room import near", NEAR),
+        ("from opifex_tutorials.room import far", {"room", "room.second"}),
+        ("from opifex_tutorials.helper import error", {"helper", *NEAR}),
+        ("from opifex_tutorials import room", ROOM),
+        ("import opifex_tutorials.room as r", ROOM),
+        ("from opifex_tutorials.room.inner import *", ROOM - {"room.first", "room.second"}),
+        (f"code = {NUMBERS!r}", NEAR - {"room.first"}),
+        ("run(['-m', 'opifex_tutorials.room.second'])", {"room", "room.second"}),
+        ("import_module('opifex_tutorials.room.second')", {"room", "room.second"}),
+        ("import_module('numpy.fft'), import_module(f'numpy.{x}')", set()),
+        ("'opifex_tutorials.room'\nx = 1", set()),
+        ("from opifex_tutorials.room import unknown", EVERYTHING),
+        ("from opifex_tutorials.unknown import f", EVERYTHING),
+        ("from opifex_tutorials import *", EVERYTHING),
+        ("import opifex_tutorials", EVERYTHING),
+        ("import_module(name)", EVERYTHING),
+        ("importlib.import_module(name=name)", EVERYTHING),
+        ("import_module('.room', 'opifex_tutorials')", EVERYTHING),
+        ("import_module(f'.{x}', 'opifex_tutorials')", EVERYTHING),
+        ("import_module(f'opifex_tutorials.{x}')", EVERYTHING),
+        ("import_module(f'{__package__}.{x}')", EVERYTHING),
+        ("%timeit pass", EVERYTHING),
+    ],
+)
+def test_dependencies_of_code(built, tmp_path, monkeypatch, code, expected):
+    monkeypatch.setattr(book, "ROOT", built.root)
+    assert names(code, tmp_path) == ({"", *expected} if expected else set())
+
+
+def names(code, folder):
+    """Modules that a chapter with this code depends on, without the name of the package."""
+    notebook = folder / "chapter.ipynb"
+    notebook.write_text(json.dumps({"cells": [{"cell_type": "code", "source": [code]}]}))
+    package = book.Package(book.ROOT / "opifex_tutorials")
+    modules = {file: name for name, file in package.modules.items()}
+    return {modules[file].partition(".")[2] for file in book.dependencies(notebook)}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "expected"),
+    [
+        ("room.first", "from .inner.value import VALUE", {"room.inner.value"}),
+        ("room.inner.value", "from ..second import far", {"room.second"}),
+        ("room.inner.value", "from .. import second", {"room.second"}),
+        ("room.inner", "from . import other", {"room.inner.other"}),
+        ("room.first", "import_module(f'{__package__}.{x}')", ROOM),
+        ("room.inner.other", "import_module(f'{__package__}.{x}')", ROOM - NEAR - {"room.second"}),
+    ],
+)
+def test_dependencies_of_a_module(built, module, source, expected):
+    package = book.Package(built.root / "opifex_tutorials")
+    found = package.imports(source, f"opifex_tutorials.{module}")
+    assert {name.partition(".")[2] for name in found} >= expected
+    assert "opifex_tutorials.helper" not in found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('{"near": "first", "far": "second"}', "load_table()"),
+        ('"near": "first"', '"near": "nowhere"'),
+        ('f"{__name__}.{_MODULES[name]}"', "_MODULES[name]"),
+    ],
+    ids=["no table", "a module that is not there", "elsewhere"],
+)
+def test_a_table_that_is_not_understood_hides_nothing(scratch, monkeypatch, tmp_path, change):
+    monkeypatch.setattr(book, "ROOT", scratch.root)
+    scratch.edit("opifex_tutorials/room/__init__.py", *change)
+    found = names("from opifex_tutorials.room import near", tmp_path)
+    assert {"room.first", "room.second"} <= found
+
+
+def test_another_python_is_another_digest(built, monkeypatch):
+    monkeypatch.setattr(book, "ROOT", built.root)
+    before = book.digest(built.root / "notebooks/tiny.ipynb")
+    monkeypatch.setattr(sys, "version", "4.0")
+    assert book.digest(built.root / "notebooks/tiny.ipynb") != before
+
+
+def test_a_file_that_is_no_module_counts(scratch, monkeypatch):
+    monkeypatch.setattr(book, "ROOT", scratch.root)
+    before = book.digest(scratch.root / "notebooks/tiny.ipynb")
+    (scratch.root / "opifex_tutorials/room/table.csv").write_text("1")
+    assert book.digest(scratch.root / "notebooks/tiny.ipynb") != before
+
+
+def test_dependencies_of_the_real_chapters():
+    """A JAX chapter does not depend on what only PyTorch uses, and the other way round."""
+    package = ROOT / "opifex_tutorials"
+    frameworks = {}
+    for file in package.rglob("*.py"):
+        imported = re.findall(
+            r"^(?:import|from) (jax|flax|torch)\b", file.read_text(), re.MULTILINE
+        )
+        frameworks[file] = set(imported)
+    found = {path.stem: book.dependencies(path) for path in book.notebooks()}
+    loaded = {name: set().union(*(frameworks[f] for f in files)) for name, files in found.items()}
+    assert loaded["first_pinn"] == loaded["meta_optimization"] == {"jax", "flax"}
+    assert loaded["mfg_pinn"] == loaded["boundary_learning"] == {"torch"}
+    pinn = {"solvers/burgers_pinn.py", "problems/burgers.py", "training/levenberg_marquardt.py"}
+    assert {package / name for name in pinn} <= found["first_pinn"]
+    assert package / "solvers/mfg_pinn.py" not in found["first_pinn"]
+    assert all(package / "results.py" in files for files in found.values())
+    assert package / "environment/report.py" not in found["mfg_pinn"]
+
+
+REPORT = """<testsuites><testsuite name="a" {}><testcase/></testsuite></testsuites>"""
+
+
+@pytest.mark.parametrize(
+    ("reports", "line"),
+    [
+        ([], "0 passed, 0 failed, 0 skipped"),
+        (["tests='7' failures='0' errors='0' skipped='0'"], "7 passed, 0 failed, 0 skipped"),
+        (
+            [
+                "tests='7' failures='2' errors='0' skipped='0'",
+                "tests='50' failures='1' errors='4' skipped='8'",
+            ],
+            "42 passed, 7 failed, 8 skipped",
+        ),
+    ],
+)
+def test_the_summary_counts_over_all_reports(tmp_path, monkeypatch, capsys, reports, line):
+    for number, counts in enumerate(reports):
+        (tmp_path / f"{number}.xml").write_text(REPORT.format(counts), encoding="utf-8")
+    monkeypatch.setattr(book, "REPORTS", tmp_path)
+    book.summary()
+    assert capsys.readouterr().out == line + "\n"
 
 
 def test_a_notebook_that_nbmake_does_not_run_is_noticed(scratch, monkeypatch):

@@ -16,9 +16,9 @@ from packaging.requirements import Requirement
 from opifex_tutorials.environment import Report, choose_device, probes
 from opifex_tutorials.environment.__main__ import main
 from opifex_tutorials.environment.devices import check_devices
-from opifex_tutorials.environment.processes import run_fresh
+from opifex_tutorials.environment.processes import MARK, run_fresh, run_program
 from opifex_tutorials.environment.report import check
-from opifex_tutorials.environment.versions import check_versions, repair
+from opifex_tutorials.environment.versions import check_requirement, check_versions, repair
 
 ROOT = Path(__file__).parent.parent
 
@@ -106,21 +106,46 @@ def test_commands_for_pip_and_conda(monkeypatch):
 # --- fresh processes ---
 
 
-def test_a_probe_that_hangs_or_chatters(set_up):
+IMPORT = "__import__(__import__('sys').argv[1]); print('\\x1e{}', flush=True)"
+
+
+def test_a_program_that_hangs_or_chatters(set_up):
     set_up("slow", code="import time; time.sleep(60)")
-    assert run_fresh("versions.imports", "slow", timeout=3) == ([], "no answer within 3 s")
+    assert run_program(IMPORT, "slow", timeout=3) == ([], "no answer within 3 s")
     set_up("chatty", code="print('hello'); import sys; print('warning', file=sys.stderr)")
-    (record,), error = run_fresh("versions.imports", "chatty")
-    assert error is None
-    assert set(record) == {"seconds", "memory"}
+    assert run_program(IMPORT, "chatty") == ([{}], None)
 
 
-def test_an_import_is_measured_apart_from_the_caller():
+@pytest.mark.parametrize(
+    ("death", "error"),
+    [
+        (CRASH, "crashed with signal SIGSEGV"),
+        ("raise ValueError('too late')", "ValueError: too late"),
+        ("import sys; sys.exit(3)", "failed without a word"),
+    ],
+)
+def test_a_program_that_dies_after_some_records(death, error):
+    program = f"for i in range(3): print({MARK!r} + str(i), flush=True)\n{death}"
+    assert run_program(program) == ([0, 1, 2], error)
+
+
+def test_a_package_that_imports_but_does_not_end_well_is_broken(set_up):
+    set_up("late", version="1.0", code=f"import atexit\n@atexit.register\ndef end():\n    {CRASH}")
+    line = check_requirement("late>=1")
+    assert (line["verdict"], line["detail"]) == ("broken", "crashed with signal SIGSEGV")
+
+
+def test_an_import_is_measured_apart_from_the_caller_and_from_the_check(set_up):
+    """The check itself has loaded NumPy; its seconds and its memory are those of a bare Python."""
     ballast = np.ones(50_000_000)  # 400 MB that the fresh process must not be charged for
-    (record,), _ = run_fresh("versions.imports", "json")
+    set_up("slow", version="1", code="import time; time.sleep(0.5); block = b'x' * 10**8")
+    bare, numpy, slow = map(check_requirement, ("python", "numpy", "slow"))
     assert ballast.nbytes == 400_000_000
-    assert 0 < record["seconds"] < 10
-    assert 5 < record["memory"] < 200
+    assert bare["seconds"] < 1e-3 < numpy["seconds"] < 10
+    assert 5 < bare["memory"] < 20
+    assert bare["memory"] + 8 < numpy["memory"] < 60
+    assert 0.5 < slow["seconds"] < 5
+    assert slow["memory"] - bare["memory"] == pytest.approx(100, abs=2)
 
 
 def test_importing_the_check_loads_no_framework():
@@ -184,6 +209,38 @@ def test_a_wrong_second_derivative_is_caught(set_up, framework, code):
     assert "wrong second derivatives in float64" in choice["reason"]
 
 
+SLIGHTLY_WRONG = """
+import torch
+class Tanh(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x.tanh()
+    @staticmethod
+    def backward(context, gradient):
+        x, = context.saved_tensors
+        return gradient * (1 - x.tanh() ** 2) * (1 + {})
+torch.tanh = Tanh.apply
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (1e-10, "wrong second derivatives in float64, error "),
+        (1e-5, "wrong second derivatives in float64, error "),
+        (1e-2, "wrong second derivatives in float32, error "),
+        (0.0, None),
+    ],
+)
+def test_a_slightly_wrong_second_derivative_is_caught(set_up, error, problem):
+    """Each precision is held to its own number of digits."""
+    set_up("sitecustomize", code=SLIGHTLY_WRONG.format(error))
+    (line,) = check_devices("torch")
+    assert (line["problem"] is None) == (problem is None)
+    assert problem is None or problem in line["problem"]
+
+
 # PyTorch as it behaves on a Mac or with an NVIDIA GPU, its tensors kept on the CPU.
 PRETEND = """
 import torch
@@ -207,7 +264,7 @@ def test_apple_mps_falls_back_to_the_cpu_and_says_so(set_up):
     choice = choose_device("torch", [cpu, mps])
     assert choice["device"] == "cpu"
     assert "Apple MPS has no float64 (TypeError: Cannot convert" in choice["reason"]
-    assert choice["reason"].endswith("so the book falls back to the CPU")
+    assert choice["reason"].endswith("so the choice falls back to the CPU")
 
 
 def test_cuda_is_chosen_once_it_has_passed(set_up):
@@ -227,7 +284,7 @@ def test_choice_among_given_devices():
     assert choice["reason"] == "CPU has float64 and right second derivatives"
     choice = choose_device("jax", [cpu, wrong, {**cpu, "framework": "torch", "device": "cuda"}])
     assert choice["device"] == "cpu"
-    assert "CUDA has wrong second derivatives, so the book falls back" in choice["reason"]
+    assert "CUDA has wrong second derivatives, so the choice falls back" in choice["reason"]
     assert choose_device("jax", [wrong])["device"] is None
     assert choose_device("jax", [])["reason"] == "no device was found"
     with pytest.raises(ValueError, match="framework='keras': allowed are 'jax', 'torch'"):
@@ -259,20 +316,45 @@ def test_a_second_derivative_that_is_not_a_number_or_not_in_64_bits(set_up):
 # --- exchange of arrays ---
 
 
-def test_a_copy_and_a_changed_dtype_are_caught(set_up):
-    code = "import torch; share = torch.from_dlpack; torch.from_dlpack = lambda x: {}"
-    set_up("sitecustomize", code=code.format("share(x).clone()"))
-    records, _ = run_fresh("probes.exchange", "numpy", "torch")
-    assert {record["check"]: record["fault"] for record in records if record["fault"]} == {
-        "numpy → torch shares memory (DLPack)": "float32, float64, int32, int64, complex128, bool"
-    }
-    narrow = "share(x).float() if share(x).dtype == torch.float64 else share(x)"
-    set_up("sitecustomize", code=code.format(narrow))
-    (first, *_), _ = run_fresh("probes.exchange", "numpy", "torch")
-    assert first == {
-        "check": "numpy → torch and back keeps dtype and values",
-        "fault": "float64",
-    }
+ALL = "float32, float64, int32, int64, complex128, bool"
+IS_INT = "(share(x).dtype == torch.int32)"
+
+
+@pytest.mark.parametrize(
+    ("change", "changed", "copied"),
+    [
+        ("share(x)", "", ""),
+        ("share(x).clone()", "", ALL),
+        ("share(x).float() if share(x).dtype == torch.float64 else share(x)", "float64", "float64"),
+        (f"share(x).add_({IS_INT})", "int32", ""),
+        (f"share(x) + {IS_INT}", "int32", ALL),
+    ],
+    ids=["right", "copied", "other dtype", "changed in place", "changed and copied"],
+)
+def test_an_exchange_that_changes_or_copies_is_caught(set_up, change, changed, copied):
+    code = f"import torch; share = torch.from_dlpack; torch.from_dlpack = lambda x: {change}"
+    set_up("sitecustomize", code=code)
+    (first, second, *_), _ = run_fresh("probes.exchange", "numpy", "torch")
+    assert first == {"check": "numpy → torch and back keeps dtype and values", "fault": changed}
+    assert second == {"check": "numpy → torch shares memory (DLPack)", "fault": copied}
+
+
+def test_an_exchange_that_dies_halfway_is_a_fault(monkeypatch):
+    def half(*arguments, **variables):
+        return [{"check": "shares memory", "fault": ""}], "crashed with signal SIGSEGV"
+
+    monkeypatch.setattr("opifex_tutorials.environment.report.run_fresh", half)
+    monkeypatch.setattr("opifex_tutorials.environment.report.check_versions", list)
+    cpu = {"device": "cpu", "problem": None}
+    checked = "opifex_tutorials.environment.report.check_devices"
+    monkeypatch.setattr(checked, lambda framework: [{"framework": framework, **cpu}])
+    report = check()
+    assert [line["verdict"] for line in report.exchanges] == ["ok", "failed"] * 4
+    assert not report.ready
+    assert (
+        report.problems[0]
+        == "numpy, then torch: the process ends well: crashed with signal SIGSEGV"
+    )
 
 
 # --- the report and its command ---

@@ -40,7 +40,7 @@ def pair(tmp_path, monkeypatch):
 def edit(source: Path, change):
     path = source.with_suffix(".ipynb")
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    change(notebook["cells"])
+    change(notebook)
     path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
@@ -61,8 +61,13 @@ def test_make_pairs_keeps_cell_ids(pair):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("x = 1", "x = 2"), ("# # A chapter", "# # Another"), ("hide-input", "hide-cell")],
-    ids=["code", "prose", "metadata"],
+    [
+        ("x = 1", "x = 2"),
+        ("# # A chapter", "# # Another"),
+        ("hide-input", "hide-cell"),
+        ("Python 3", "Python (other)"),
+    ],
+    ids=["code", "prose", "metadata", "kernel"],
 )
 def test_drift_in_the_source_is_found(pair, old, new):
     pair.write_text(SOURCE.replace(old, new), encoding="utf-8")
@@ -73,12 +78,15 @@ def test_drift_in_the_source_is_found(pair, old, new):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda cells: cells[1].update(source=["x = 2"]),
-        lambda cells: cells[0].update(source=["# Another"]),
-        lambda cells: cells[1].update(metadata={}),
-        lambda cells: cells.pop(),
+        lambda notebook: notebook["cells"][1].update(source=["x = 2"]),
+        lambda notebook: notebook["cells"][0].update(source=["# Another"]),
+        lambda notebook: notebook["cells"][1].update(metadata={}),
+        lambda notebook: notebook["cells"].pop(),
+        lambda notebook: notebook["cells"][1].update(cell_type="raw"),
+        lambda notebook: notebook["metadata"]["kernelspec"].update(name="julia"),
+        lambda notebook: notebook["metadata"].pop("kernelspec"),
     ],
-    ids=["code", "prose", "metadata", "cell"],
+    ids=["code", "prose", "metadata", "cell", "kind", "kernel", "no kernel"],
 )
 def test_drift_in_the_notebook_is_found(pair, change):
     edit(pair, change)
@@ -94,7 +102,7 @@ def test_drift_in_the_notebook_is_found(pair, change):
     ],
 )
 def test_stored_output_is_found(pair, stored):
-    edit(pair, lambda cells: cells[1].update(stored))
+    edit(pair, lambda notebook: notebook["cells"][1].update(stored))
     with pytest.raises(book.BuildError, match="stores outputs or execution counts"):
         book.check_pairs()
 

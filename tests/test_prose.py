@@ -1,5 +1,6 @@
 """No result is typed into the prose: it comes from the ledger, or from a cited publication."""
 
+import ast
 import json
 import re
 import tomllib
@@ -7,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tools import book
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PACKAGE = ROOT / "opifex_tutorials"
 
 #: What cannot hold a typed result: front matter, code, comments, roles, math, links, addresses.
 NOT_PROSE = re.compile(
@@ -39,17 +43,31 @@ RESULT = re.compile(
     )""",
     re.VERBOSE,
 )
+#: In docstrings and descriptions of figures decimals are defaults, ranges, places; these are not.
+RESULT_IN_CODE = re.compile(r"(?<![\w.])(?:\d[\d.]*[eE]-\d+|\d[\d.]*\s?[%×]|10⁻[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+#: Modules whose docstrings still hold typed results. Only ever remove a name.
+STILL_TYPED = {
+    "losses/mean_field_games.py",
+    "problems/burgers.py",
+    "problems/game.py",
+    "problems/linear.py",
+    "solvers/burgers_grid.py",
+    "solvers/mfg_grid.py",
+    "solvers/mfg_pinn.py",
+    "training/transfer.py",
+    "verification.py",
+}
 #: A parameter may stand in a formula; a measured power of ten may not hide there.
 HIDDEN_IN_MATH = re.compile(r"\d\s*(?:\\times|\\cdot)\s*10\s*\^\s*(?:\{-?\d+\}|-?\d)")
 
 
-def typed_results(text):
+def typed_results(text, pattern=RESULT):
     """Yield (result, paragraph) for each result-like number typed in Markdown ``text``."""
     for paragraph in re.split(r"\n\s*\n", _prose(text)):
         for formula in MATH.findall(paragraph):
             yield from ((found, paragraph) for found in HIDDEN_IN_MATH.findall(formula))
         prose = NAMES.sub("", MATH.sub("", paragraph))
-        yield from ((found.strip(), paragraph) for found in RESULT.findall(prose))
+        yield from ((found.strip(), paragraph) for found in pattern.findall(prose))
 
 
 def _prose(text):
@@ -98,6 +116,81 @@ def test_no_result_is_typed_into_the_prose():
     with (ROOT / "book" / "published_figures.toml").open("rb") as file:
         published = tomllib.load(file).get("published", [])
     assert list(faults(texts(), published)) == []
+
+
+def docstrings(source):
+    """Yield what the API page shows of a module: docstrings of all that is public, ``#:`` lines."""
+    tree = ast.parse(source)
+    shown = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
+    for node in list(shown):
+        shown += [member for member in node.body if isinstance(member, ast.FunctionDef)]
+    for node in shown:
+        if not getattr(node, "name", "").startswith("_"):
+            yield ast.get_docstring(node) or ""
+    yield from re.findall(r"(?:^\s*|  )#: (.*)$", source, re.MULTILINE)
+
+
+def test_no_result_is_typed_into_a_docstring():
+    pages = {module.replace(".", "/") for module in book._modules()}
+    found = {}
+    for file in PACKAGE.rglob("*.py"):
+        name = file.relative_to(ROOT).with_suffix("").as_posix().removesuffix("/__init__")
+        if name in pages:
+            texts = docstrings(file.read_text(encoding="utf-8"))
+            typed = [r for text in texts for r, _ in typed_results(text, RESULT_IN_CODE)]
+            if typed:
+                found[file.relative_to(PACKAGE).as_posix()] = typed
+    assert {name: typed for name, typed in found.items() if name not in STILL_TYPED} == {}
+
+
+def descriptions(source):
+    """Yield the texts in a cell that describe a figure or a table."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in ("show", "animate", "Table"):
+                texts = (n for n in ast.walk(node) if isinstance(n, ast.Constant))
+                yield from (n.value for n in texts if isinstance(n.value, str))
+
+
+def test_no_result_is_typed_into_the_description_of_a_figure():
+    found = [
+        (path.stem, result)
+        for path in NOTEBOOKS
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+        for text in descriptions("".join(cell["source"]))
+        for result, _ in typed_results(text, RESULT_IN_CODE)
+    ]
+    assert found == []
+
+
+def test_descriptions_are_read():
+    source = 'show(figure, f"An error of {x} and " "1e-1")\nTable("1e-2", rows)\nprint("1e-3")'
+    source += '\nplotting.animate(figure, curves, labels, alt="1e-4")'
+    found = [r for text in descriptions(source) for r, _ in typed_results(text, RESULT_IN_CODE)]
+    assert sorted(found) == ["1e-1", "1e-2", "1e-4"]
+
+
+def test_docstrings_are_read_as_far_as_the_page_shows_them():
+    source = '"""M 1e-1."""\n#: A 1e-2.\nA = 1  #: B 1e-3\ndef f():\n    """F 1e-4."""\n'
+    source += '    def g():\n        """Hidden 1e-5."""\ndef _h():\n    """Hidden 1e-6."""\n'
+    source += 'class C:\n    """C 1e-7."""\n    def m(self):\n        """M 1e-8."""\n'
+    found = [r for text in docstrings(source) for r, _ in typed_results(text, RESULT_IN_CODE)]
+    assert sorted(found) == ["1e-1", "1e-2", "1e-3", "1e-4", "1e-7", "1e-8"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("An error of 2.8e-10, 97 % of it.", ["2.8e-10", "97 %"]),
+        ("It fell to 10⁻⁵.", ["10⁻⁵"]),
+        ("From 0.01 to 2, by default 0.5; ``tolerance=1e-8``; 10⁶ bytes.", []),
+        ("See arXiv:1201.5885, equation 2.21, and :math:`10^{-5}`.", []),
+    ],
+)
+def test_results_in_docstrings_are_found(text, expected):
+    assert [figure for figure, _ in typed_results(text, RESULT_IN_CODE)] == expected
 
 
 @pytest.mark.parametrize(

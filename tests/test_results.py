@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import psutil
 import pytest
 
 from opifex_tutorials import results
@@ -115,6 +116,8 @@ def test_build_writes_and_glues(build):
         "at_most": 1e-5,
         "at_least": None,
         "bound": "≤ 1e-05",
+        "margin": pytest.approx(10),
+        "loose": None,
     }
     assert not page["closed"]
     close_chapter("chapter")
@@ -126,11 +129,93 @@ def test_build_writes_and_glues(build):
     assert [path.name for path in folder.iterdir()] == ["chapter.json"]
 
 
-def test_build_refuses_a_key_with_two_values(build):
-    record("chapter.error", 1e-6, at_most=1e-5, unit="relative L2")
-    record("chapter.error", 1e-6, at_most=1e-5, unit="relative L2")
+def test_build_keeps_every_digit_under_its_own_key(build):
+    folder, glued = build
+    exact = {"chapter.a": 1 / 3, "chapter.b": np.nextafter(2.0, 3.0), "chapter.c": -1e-300}
+    for key, value in exact.items():
+        assert record(key, value, at_most=3.0, unit="relative L2") == value
+    assert glued == exact
+    page = json.loads((folder / "chapter.json").read_text(encoding="utf-8"))
+    assert {key: r["value"] for key, r in page["results"].items()} == exact
+
+
+SAME = {"value": 2.0, "at_most": 3.0, "unit": "relative L2"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": np.nextafter(2.0, 3.0)},
+        {"at_most": 4.0},
+        {"at_most": 3.0 + 1e-9},  # the same bound, as it is printed
+        {"at_least": 1.0},
+        {"unit": "seeds"},
+        {"loose": "rounding level"},
+    ],
+    ids=str,
+)
+def test_build_refuses_a_key_with_two_values(build, changes):
+    folder, glued = build
+    for _ in range(2):
+        record("chapter.error", **SAME)
     with pytest.raises(ValueError, match="already recorded"):
-        record("chapter.error", 2e-6, at_most=1e-5, unit="relative L2")
+        record("chapter.error", **(SAME | changes))
+    page = json.loads((folder / "chapter.json").read_text(encoding="utf-8"))
+    assert page["results"]["chapter.error"]["at_most"] == 3.0
+    assert glued == {"chapter.error": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("value", "at_most", "at_least", "factor"),
+    [
+        (2.0, 5.0, None, 2.5),
+        (5.0, None, 2.0, 2.5),
+        (2.0, 3.0, 0.5, 4.0),
+        (2.0, 8.0, 0.5, 4.0),
+        (2.0, 16.0, 0.5, 8.0),
+        (2.0, 2.0, None, 1.0),
+        (0.0, 0.0, None, 1.0),
+        (0.0, 1.0, None, None),
+        (-1.0, 1.0, None, None),
+        (-2.0, -1.0, None, None),
+        (1.0, None, 0.0, None),
+        (1.0, 2.0, -1.0, None),
+        (1e-300, 1e300, None, None),
+        (1.0, None, None, None),
+    ],
+)
+def test_margin_is_the_factor_to_the_bound(value, at_most, at_least, factor):
+    assert results.margin(value, at_most, at_least) == factor
+
+
+def test_the_ledger_holds_margin_and_reason(build):
+    folder, _ = build
+    record("chapter.far", 1e-15, at_most=1e-12, unit="relative L2", loose="rounding level")
+    record("chapter.near", 2, at_most=2, at_least=1, unit="seeds", loose="not needed, yet allowed")
+    record("chapter.cost", 2, unit="s")
+    text = (folder / "chapter.json").read_text(encoding="utf-8")
+    entries = json.loads(text, parse_constant=pytest.fail)["results"]
+    assert [(r["margin"], r["loose"]) for r in entries.values()] == [
+        (pytest.approx(1000), "rounding level"),
+        (2.0, "not needed, yet allowed"),
+        (None, None),
+    ]
+
+
+@pytest.mark.parametrize("loose", ["", "  ", 3, True])
+def test_a_reason_is_words(loose):
+    with pytest.raises(ValueError, match=r"loose of chapter\.error=.*: allowed are words, beside"):
+        record("chapter.error", 1.0, at_most=9.0, unit="relative L2", loose=loose)
+
+
+def test_a_reason_stands_beside_a_bound():
+    with pytest.raises(ValueError, match="allowed are words, beside a bound"):
+        record("chapter.cost", 1.0, unit="s", loose="a machine")
+
+
+def test_a_reason_does_not_loosen_the_check():
+    with pytest.raises(MissedBoundError):
+        record("chapter.error", 2.0, at_most=1.0, unit="relative L2", loose="rounding level")
 
 
 def test_missed_bound_is_not_entered(build):
@@ -159,6 +244,13 @@ def test_closing_a_chapter_measures_and_shows_a_table():
     assert '<th scope="row">error worst</th>' in page
     assert "&lt;order&gt;" in page
     assert len(close_chapter("chapter").records) == len(table.records)  # a session may close twice
+
+
+def test_seconds_count_from_the_start_of_the_process(monkeypatch):
+    started = psutil.Process().create_time()
+    monkeypatch.setattr(results.time, "time", lambda: started + 100)
+    record("chapter.error", 1.0, at_most=2.0, unit="relative L2")
+    assert close_chapter("chapter").records[-2]["value"] == pytest.approx(100, abs=0.1)
 
 
 def test_closing_an_unknown_chapter_is_refused():
@@ -193,3 +285,12 @@ def test_peak_memory_sees_what_is_already_freed(work):
     before, after = map(float, done.stdout.split())
     assert 10 < before < 200
     assert 200 < after < before + 300
+
+
+def test_peak_memory_is_in_megabytes_of_ten_to_the_six():
+    """While a large block is held, its peak and the present size hardly differ."""
+    code = "import psutil; from opifex_tutorials.results import peak_memory; block = b'x' * 10**9;"
+    code += "print(peak_memory(), psutil.Process().memory_info().rss)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    peak, present = map(float, done.stdout.split())
+    assert peak * 1e6 == pytest.approx(present, rel=0.02)

@@ -7,14 +7,17 @@ once per change of its code, of the package or of the pins; tests and book share
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,16 @@ HEADLINE_FIGURE = "fig-burgers"
 
 #: Rooms of the package in the order in which data flow through them.
 ROOMS = ["validation", "problems", "models", "losses", "training", "solvers", "verification"]
-ROOMS += ["results", "tables", "plotting", "animation", "parallel", "progress", "environment"]
+ROOMS += [
+    "comparison",
+    "results",
+    "tables",
+    "plotting",
+    "animation",
+    "parallel",
+    "progress",
+    "environment",
+]
 
 #: A stuck cell must not hold up a build for ever; no cell comes near this many seconds.
 CELL_TIMEOUT = 1200
@@ -130,10 +142,15 @@ def execute() -> None:
 
 
 def digest(path: Path) -> str:
-    """Digest of all that can change what a notebook computes: its code, the package, the pins."""
+    """Digest of all that can change what a notebook computes.
+
+    That is its code, the modules of the package that the code can reach (:func:`dependencies`),
+    what the package asks for, the pins, and Python itself.
+    """
     code = [c["source"] for c in _load(path)["cells"] if c["cell_type"] == "code"]
-    inputs = [*(ROOT / "opifex_tutorials").rglob("*.py"), ROOT / "pyproject.toml"]
-    return _digest_files([*inputs, ROOT / "constraints.txt"], json.dumps([sys.version, code]))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    inputs = [*dependencies(path), ROOT / "constraints.txt"]
+    return _digest_files(inputs, json.dumps([sys.version, code, project]))
 
 
 def _nbmake(name: str) -> bool:
@@ -184,6 +201,124 @@ def _remove_all_but(fresh: set[str]) -> None:
         for path in folder.iterdir():
             if path.name.partition(".")[0] not in fresh:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+# --- what a chapter depends on: what its code imports, what that imports, and so on ---
+
+
+def dependencies(path: Path) -> set[Path]:
+    """Files of the package that the code of a notebook can reach, found without running it.
+
+    An import counts wherever it stands: in a function, in a string that is a program, in the table
+    from which an ``__init__`` loads a module when one of its names is asked for. The whole package
+    counts if an import cannot be followed, and a file that is no module counts always.
+    """
+    package = Package(ROOT / "opifex_tutorials")
+    cells = [c["source"] for c in _load(path)["cells"] if c["cell_type"] == "code"]
+    waiting = package.imports("\n".join(map("".join, cells)))
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting |= package.imported_by(name) - reached
+    data = {file for file in _files(package.folder) if file.suffix != ".py"}
+    return data | {package.modules[name] for name in reached}
+
+
+class Package:
+    """The modules of a package by dotted name, and which of them a source imports."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.modules: dict[str, Path] = {}
+        for file in folder.rglob("*.py"):
+            parts = file.relative_to(folder.parent).with_suffix("").parts
+            self.modules[".".join(parts).removesuffix(".__init__")] = file
+        self.tables: dict[str, dict[str, str]] = {}
+        self.tables = {name: self._table(name) for name in self.modules}
+
+    def imported_by(self, name: str) -> set[str]:
+        """Modules that importing one module can load; the ``__init__`` above it always runs."""
+        above = {name.rpartition(".")[0]} & self.modules.keys()
+        return above | self.imports(self.modules[name].read_text(encoding="utf-8"), name)
+
+    def imports(self, source: str, module: str = "") -> set[str]:
+        """Modules that the source of a module (of a notebook if it has no name) can load."""
+        is_package = self.modules.get(module, Path()).name == "__init__.py"
+        room = module if is_package else module.rpartition(".")[0]
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:  # a magic command of a notebook, for example
+            return {*self.modules}
+        if self.tables.get(module):  # what it loads is counted where a name is asked for
+            tree.body = [s for s in tree.body if getattr(s, "name", "") != "__getattr__"]
+        found: set[str] = set()
+        for node in ast.walk(tree):
+            match node:
+                case ast.Import(names=names):
+                    found |= {m for alias in names for m in self._mentioned(alias.name)}
+                case ast.ImportFrom(module=origin, names=names, level=level):
+                    above = room.split(".")[: len(room.split(".")) - level + 1] if level else []
+                    origin = ".".join([*above, *filter(None, [origin])])
+                    found |= {m for alias in names for m in self._taken(origin, alias.name)}
+                case ast.Call(func=ast.Name(id=f) | ast.Attribute(attr=f), args=args):
+                    if f in ("import_module", "__import__"):
+                        found |= self._computed(args, room)
+                case ast.Expr(value=ast.Constant() as docstring):
+                    docstring.value = None
+                case ast.Constant(value=str(text)):
+                    found |= self._mentioned(text)
+        return found
+
+    def _mentioned(self, text: str) -> set[str]:
+        """Every module named in a text, and with a package all that is in it."""
+        names = re.findall(rf"\b{self.folder.name}\b(?:\.\w+)*", text)
+        return {module for name in names for module in self._below(name)}
+
+    def _below(self, name: str) -> set[str]:
+        while name not in self.modules and "." in name:
+            name = name.rpartition(".")[0]  # a name inside a module
+        return {m for m in self.modules if f"{m}.".startswith(f"{name}.")}
+
+    def _taken(self, origin: str, name: str) -> set[str]:
+        """Modules that ``from origin import name`` can load."""
+        if origin.partition(".")[0] != self.folder.name:
+            return set()
+        if f"{origin}.{name}" in self.modules:
+            return self._below(f"{origin}.{name}")
+        if self.tables.get(origin):
+            loaded = self.tables[origin].get(name)
+            return {origin, loaded} if loaded else {*self.modules}
+        return {origin} if origin in self.modules and name != "*" else self._below(origin)
+
+    def _computed(self, arguments: list[ast.expr], room: str) -> set[str]:
+        """Modules that an import by name can load, given its arguments."""
+        match arguments:
+            case [
+                ast.Constant(value=str(text))
+                | ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]),
+                *_,
+            ] if not text.startswith("."):
+                return set()  # counted already, as a text that mentions a module
+            case [ast.JoinedStr(values=[ast.FormattedValue(value=ast.Name(id=name)), *_]), *_]:
+                if name in ("__name__", "__package__") and room:
+                    return self._below(room)
+        return {*self.modules}
+
+    def _table(self, module: str) -> dict[str, str]:
+        """Names with the module that ``__getattr__`` loads for each, if it is that simple."""
+        if self.modules[module].name != "__init__.py":
+            return {}
+        tree = ast.parse(self.modules[module].read_text(encoding="utf-8"))
+        loaders = [s for s in tree.body if getattr(s, "name", "") == "__getattr__"]
+        table: dict[str, str] = {}
+        for node in ast.walk(tree) if loaders else ():
+            if isinstance(node, ast.Dict):
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if isinstance(key, ast.Constant) and isinstance(value, ast.Constant):
+                        table[str(key.value)] = f"{module}.{value.value!s}"
+        loaded = {m for loader in loaders for m in self.imports(ast.unparse(loader), module)}
+        return table if loaded | set(table.values()) <= self._below(module) else {}
 
 
 # --- rendering: a clean tree, and every warning is an error ---
@@ -263,12 +398,19 @@ def results_page(pages: dict[str, Any]) -> str:
     lines: list[str] = []
     for name, page in pages.items():
         lines += [f"## {_title(name)}", "", f"Chapter {{doc}}`../notebooks/{name}`.", ""]
-        lines += ["| result | value | bound | unit |", "|---|--:|--:|---|"]
+        lines += ["| result | value | unit | bound | margin |", "|---|--:|---|--:|---|"]
         for key, r in page["results"].items():
-            lines.append(f"| `{key}` | {r['value']:.3g} | {r['bound']} | {r['unit']} |")
+            value, factor = f"{r['value']:.3g}", margin(r)
+            lines.append(f"| `{key}` | {value} | {r['unit']} | {r['bound']} | {factor} |")
         versions = ", ".join(f"{package} {v}" for package, v in page["versions"].items())
         lines += ["", f"Computed with Python {page['python']} on {page['system']}: {versions}.", ""]
     return "\n".join(lines) + "\n"
+
+
+def margin(result: dict[str, Any]) -> str:
+    """The factor between a value and its bound, and why it is large where the chapter says so."""
+    factor = "–" if result["margin"] is None else f"{result['margin']:.2g}×"
+    return f"{factor}, {result['loose']}" if result["loose"] else factor
 
 
 def _title(name: str) -> str:

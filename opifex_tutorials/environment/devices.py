@@ -1,4 +1,8 @@
-"""Which devices each framework sees, whether they can do what a PINN needs, and which to use."""
+"""Which devices each framework sees, whether they can do what a PINN needs, and which to use.
+
+The solvers of the package do not ask: they compute where the framework does, unless told otherwise,
+and with the book's pins that is the CPU.
+"""
 
 from collections.abc import Sequence
 
@@ -13,7 +17,7 @@ def check_devices(framework: str) -> list[Record]:
     """Return one line for each device of one framework, found in a fresh process.
 
     Its entries are ``framework``, ``device``, ``name``, the relative errors of a second derivative
-    in ``float32`` and ``float64``, and the ``problem`` that keeps the book from using it.
+    in ``float32`` and ``float64``, and the ``problem`` that keeps it from being chosen.
     """
     records, error = run_fresh("probes.devices", framework)
     if error:  # the CPU comes first: whatever fails after it is an accelerator
@@ -45,5 +49,5 @@ def choose_device(framework: str, devices: Sequence[Record] | None = None) -> Re
         for name, problem in mine.items()
     )
     if device == "cpu" and len(mine) > 1:
-        reason += ", so the book falls back to the CPU"
+        reason += ", so the choice falls back to the CPU"
     return {"framework": framework, "device": device, "reason": reason or "no device was found"}

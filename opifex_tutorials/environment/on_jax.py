@@ -9,6 +9,7 @@ import numpy as np
 
 from opifex_tutorials.environment.probes import LAYERS, POINTS, network
 
+arrays = jnp
 jax.config.update("jax_enable_x64", True)
 
 

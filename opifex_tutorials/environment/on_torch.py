@@ -7,6 +7,8 @@ import torch
 
 from opifex_tutorials.environment.probes import LAYERS, POINTS, network
 
+arrays = torch
+
 
 def devices() -> Iterator[tuple[str, str, str]]:
     """Yield kind, name and handle of the CPU and of every accelerator that PyTorch finds."""

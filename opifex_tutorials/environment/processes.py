@@ -16,14 +16,21 @@ MARK = "\x1e"
 def run_fresh(
     probe: str, *arguments: str, timeout: float = 120.0, **variables: str
 ) -> tuple[list[Record], str | None]:
-    """Run a probe, such as ``"probes.devices"``, with the given environment variables set.
+    """Run a probe, such as ``"probes.devices"``; for the rest see :func:`run_program`."""
+    program = f"from {__name__} import serve; serve()"
+    return run_program(program, probe, *arguments, timeout=timeout, **variables)
+
+
+def run_program(
+    program: str, *arguments: str, timeout: float = 120.0, **variables: str
+) -> tuple[list[Record], str | None]:
+    """Run a program, given as text, in a Python of its own with environment variables set.
 
     Returns:
-        the records it yielded, also if it failed later, and one line that says how it failed (by
+        the records it printed, also if it failed later, and one line that says how it failed (by
         taking longer than ``timeout`` seconds, for example), or ``None``.
     """
-    code = f"from {__name__} import serve; serve()"
-    command = [sys.executable, "-X", "utf8", "-c", code, probe, *arguments]
+    command = [sys.executable, "-X", "utf8", "-c", program, *arguments]
     # unfiltered, the last line of a traceback in JAX is the error
     environment = os.environ | {"JAX_TRACEBACK_FILTERING": "off"} | variables
     try:

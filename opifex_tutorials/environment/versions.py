@@ -1,21 +1,33 @@
 """Versions found against versions required, and the command that repairs a line that is not ok."""
 
-import importlib
 import os
 import platform
 import sys
-import timeit
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from opifex_tutorials.environment.processes import Record, run_fresh
+from opifex_tutorials.environment.processes import MARK, Record, run_program
 
 #: the module to import, and the name on conda-forge, where it is not the name on PyPI
 MODULES = {"ipython": "IPython", "python": "sys"}
 CONDA_NAMES = {"torch": "pytorch"}
+#: Imports one module, in a Python that has loaded nothing else, and prints what that took.
+IMPORT = f"""
+import sys, time
+start = time.perf_counter()
+__import__(sys.argv[1])
+seconds = time.perf_counter() - start
+try:
+    with open("/proc/self/status") as status:
+        peak = 1024 * int(status.read().partition("VmHWM:")[2].split()[0])
+except OSError:  # not Linux
+    import psutil
+    peak = psutil.Process().memory_info().rss
+import json
+print({MARK!r} + json.dumps({{"seconds": seconds, "memory": peak / 1e6}}), flush=True)
+"""
 
 
 def check_versions(distribution: str = "opifex-tutorials", extra: str = "tracking") -> list[Record]:
@@ -42,7 +54,8 @@ def check_requirement(requirement: str, optional: bool = False) -> Record:
     Returns:
         a line whose ``verdict`` is ``"ok"``, ``"missing"``, ``"outdated"`` (outside the range) or
         ``"broken"`` (inside the range, but its import fails, and ``detail`` says how), with the
-        command for ``repair`` or the ``seconds`` and ``memory`` in MB of the import.
+        command for ``repair`` or what the import took: ``seconds``, and ``memory``, the peak of a
+        Python that imports nothing else, in MB.
     """
     wanted = Requirement(requirement)
     name, required = wanted.name, str(wanted.specifier)
@@ -56,8 +69,8 @@ def check_requirement(requirement: str, optional: bool = False) -> Record:
     installer = (package.read_text("INSTALLER") or "").strip() if package else ""
     if not wanted.specifier.contains(line["found"], prereleases=True):
         return line | {"verdict": "outdated", "repair": repair(name, required, installer)}
-    records, error = run_fresh("versions.imports", MODULES.get(name, name.replace("-", "_")))
-    if records:
+    records, error = run_program(IMPORT, MODULES.get(name, name.replace("-", "_")))
+    if not error:
         return line | {"verdict": "ok"} | records[0]
     command = repair(name, required, installer, option="--force-reinstall ")
     return line | {"verdict": "broken", "detail": error, "repair": command}
@@ -76,11 +89,3 @@ def repair(name: str, required: str, installer: str = "", *, option: str = "") -
     if name == "python":
         return f"install Python {required} and create a new environment: python -m venv .venv"
     return f'python -m pip install {option}"{name}{required}"'
-
-
-def imports(module: str) -> Iterator[Record]:
-    """Import one module; yield the seconds it took and the peak memory of the process in MB."""
-    seconds = timeit.timeit(lambda: importlib.import_module(module), number=1)
-    from opifex_tutorials.results import peak_memory  # late: it must not pay for the import above
-
-    yield {"seconds": seconds, "memory": peak_memory()}

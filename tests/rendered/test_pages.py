@@ -1,9 +1,14 @@
 """What the rendered pages say, read without a browser."""
 
 import copy
+import json
 import re
 
+import pytest
 from conftest import HTML, PAGES, ROOT, anchors, soup
+
+from opifex_tutorials.results import CLOSE, MACHINE_UNITS
+from tools import book
 
 
 def test_every_chapter_is_in_the_book():
@@ -47,6 +52,65 @@ def test_no_output_is_an_error(page):
     outputs = soup(page).select(".cell_output")
     assert not [o for o in outputs if "Traceback (most recent call last)" in o.get_text()]
     assert not soup(page).select(".output.stderr")
+
+
+#: A number alone, as Python, NumPy, JAX or PyTorch show it.
+BARE_NUMBER = re.compile(
+    r"(?:np\.\w+|Array|tensor)?\(?[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)(?:\)|, \w+=.*\))?",
+    re.IGNORECASE,
+)
+
+
+def bare_numbers(notebook):
+    """Yield the results of cells that are shown as nothing but a number."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if output["output_type"] == "execute_result":
+                text = "".join(output["data"].get("text/plain", ""))
+                if BARE_NUMBER.fullmatch(text.strip()):
+                    yield text
+
+
+def test_no_cell_ends_in_a_bare_number():
+    executed = (ROOT / "_build" / "executed").glob("*.ipynb")
+    found = {path.stem: [*bare_numbers(json.loads(path.read_text()))] for path in executed}
+    assert set(found) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {name: numbers for name, numbers in found.items() if numbers} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("1.1e-06", True),
+        ("3", True),
+        ("-0.5", True),
+        ("nan", True),
+        ("np.float64(0.5)", True),
+        ("Array(0.5, dtype=float64)", True),
+        ("tensor(42., dtype=torch.float64)", True),
+        ("tensor([42., 0.], dtype=torch.float64)", False),
+        ("'1 seed'", False),
+        ("5 seeds", False),
+    ],
+)
+def test_a_bare_number_is_noticed(text, bare):
+    output = {"output_type": "execute_result", "data": {"text/plain": [text]}}
+    assert list(bare_numbers({"cells": [{"outputs": [output]}, {}]})) == ([text] if bare else [])
+
+
+def test_what_a_cell_prints_is_one_box(page):
+    for cell in soup(page).select(".cell"):
+        assert len(cell.select(".cell_output > .output.stream")) <= 1, cell.get_text()
+
+
+def test_a_folded_cell_hides_its_code_and_shows_its_output():
+    folded = soup("notebooks/environment_check").select(".cell.tag_hide-input")
+    assert folded
+    for cell in folded:
+        code = cell.select_one("details.hide > .cell_input, details.hide .cell_input")
+        assert code is not None, cell.get_text()
+        assert not code.find_parent("details").has_attr("open")
+        assert not cell.select("details .cell_output")
 
 
 def test_links_inside_the_book_lead_somewhere(page):
@@ -99,7 +163,9 @@ def test_results_page_holds_the_whole_ledger(ledger):
         assert chapter["closed"]
         assert {"numpy", "jax", "torch"} <= chapter["versions"].keys()
         for key, r in chapter["results"].items():
-            expected[key] = [f"{r['value']:.3g}", r["bound"], r["unit"]]
+            factor = "–" if r["margin"] is None else f"{r['margin']:.2g}×"
+            reason = f", {r['loose']}" if r["loose"] else ""
+            expected[key] = [f"{r['value']:.3g}", r["unit"], r["bound"], factor + reason]
     assert rows == expected
     assert {f"{name}.seconds" for name in ledger} <= rows.keys()
     assert {f"{name}.peak_memory" for name in ledger} <= rows.keys()
@@ -111,6 +177,46 @@ def test_ledger_has_every_chapter_and_keeps_its_bounds(ledger):
         for key, r in chapter["results"].items():
             assert r["at_most"] is None or r["value"] <= r["at_most"], key
             assert r["at_least"] is None or r["value"] >= r["at_least"], key
+
+
+def test_bounds_are_close_or_say_why_not(ledger):
+    assert far_bounds(ledger) == []
+
+
+def far_bounds(ledger):
+    """List every result whose bound lies farther away than a factor of CLOSE, without a reason."""
+    results = {key: r for chapter in ledger.values() for key, r in chapter["results"].items()}
+    return [
+        f"{key} = {r['value']:.3g}, promised {r['bound']}"
+        for key, r in results.items()
+        if r["unit"] not in MACHINE_UNITS
+        and not r["loose"]
+        and (r["margin"] is None or r["margin"] > CLOSE)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "offends"),
+    [
+        ({"margin": 3.0}, False),
+        ({"margin": 3.1}, True),
+        ({"margin": 3.1, "loose": "rounding level"}, False),
+        ({"margin": None}, True),
+        ({"margin": None, "unit": "s"}, False),
+    ],
+)
+def test_a_far_bound_is_noticed(changes, offends):
+    r = {"value": 0.5, "bound": "≤ 1", "unit": "seeds", "loose": None, **changes}
+    ledger = {"a": {"results": {"a.b": r}}}
+    assert far_bounds(ledger) == (["a.b = 0.5, promised ≤ 1"] if offends else [])
+
+
+def test_what_a_chapter_loaded_is_what_it_is_said_to_depend_on(ledger):
+    modules = book.Package(ROOT / "opifex_tutorials").modules
+    for name, chapter in ledger.items():
+        found = book.dependencies(ROOT / "notebooks" / f"{name}.ipynb")
+        assert "opifex_tutorials.results" in chapter["modules"]
+        assert {modules[module] for module in chapter["modules"]} <= found, name
 
 
 def test_landing_page_shows_results_and_a_picture():
