@@ -8,10 +8,13 @@ import pytest
 import torch
 from scipy.optimize import least_squares
 
+from opifex_tutorials.losses.games import hard, soft
+from opifex_tutorials.losses.torch_system import System, gauss
 from opifex_tutorials.models.traces import NetworkTrace, SplineTrace
 from opifex_tutorials.problems.mean_field_games import CosineGame
 from opifex_tutorials.solvers import boundary_inverse, learn_boundary, solve_mfg_grid
 from opifex_tutorials.solvers.boundary_inverse import LearnedBoundary, wall_sensitivity
+from opifex_tutorials.solvers.mfg_pinn import MfgPinnSolution, untrained
 from opifex_tutorials.verification import exploitability, relative_l2
 
 GAME, INTERVAL = CosineGame(kinetic=1.3), (0.1, 0.4)
@@ -156,6 +159,28 @@ def test_the_fit_is_the_minimum_that_scipy_finds():
     assert relative_l2(*slopes) < 0.03
 
 
+def test_the_risk_charges_twice_for_what_follows_the_reports():
+    """Fitting noise lowers the mean square misfit by 2/n of the sum of dm/dy, on average."""
+    n, sigma, (t, x, y) = 8, 0.01, observations(8, 0.01)
+
+    def predicted(y):
+        trace = SplineTrace(6, horizon=1.0, final=TRUE[-1])
+        found = learn(trace, (t, x, y), sigma, cells=16, weights=3).path[-1]
+        walls = LearnedBoundary(trace, found["parameters"], known, 0.1)
+        fine, coarse = (
+            solve_mfg_grid(GAME, cells=c, steps=c, boundary=walls, interval=INTERVAL).density(t, x)
+            for c in (16, 8)
+        )
+        return found, fine + (fine - coarse) / 3
+
+    found, m = predicted(y)
+    assert found["misfit"] == pytest.approx(np.mean((m - y) ** 2) / sigma**2, rel=1e-3)
+    moved = [predicted(y + 1e-3 * (np.arange(n) == i))[1][i] - m[i] for i in range(n)]
+    freedom = np.sum(moved) / 1e-3
+    assert found["freedom"] == pytest.approx(freedom, rel=0.02)
+    assert found["risk"] == pytest.approx(found["misfit"] + 2 * freedom / n, rel=0.02)
+
+
 def test_a_constant_in_the_value_leaves_no_trace_in_the_density():
     @dataclass(frozen=True)
     class Shifted(CosineGame):
@@ -193,6 +218,9 @@ def test_a_wrong_sensitivity_is_noticed(monkeypatch):
         ({"noise": 0.0}, "noise=0.0"),
         ({"cells": 33}, "cells=33"),
         ({"weights": 0}, "weights=0"),
+        ({"t": [], "x": [], "density": []}, "number of observations=0"),
+        ({"trace": NetworkTrace((3,), horizon=2.0, final=0.0, seed=0)}, "horizon of the trace=2.0"),
+        ({"trace": SplineTrace(9, horizon=0.5, final=0.0)}, "horizon of the trace=0.5"),
         ({"t": [1.5]}, "t=.*1.5"),
         ({"x": [0.5]}, "x=.*0.5"),
         ({"density": [np.nan]}, "density=.*nan"),
@@ -200,9 +228,31 @@ def test_a_wrong_sensitivity_is_noticed(monkeypatch):
     ],
 )
 def test_bad_arguments(change, message):
-    arguments = {"t": [0.5], "x": [0.2], "density": [1.0], "noise": 0.1} | change
+    arguments = {"trace": TRACES[1], "t": [0.5], "x": [0.2], "density": [1.0], "noise": 0.1}
     with pytest.raises(ValueError, match=message):
-        learn_boundary(GAME, TRACES[1], **arguments, boundary=known, interval=INTERVAL)
+        learn_boundary(GAME, **arguments | change, boundary=known, interval=INTERVAL)
+
+
+@pytest.mark.parametrize("kind", [hard, soft])
+def test_a_formulation_on_a_part_of_the_domain(kind):
+    def in_the_room(game):
+        return kind(game, INTERVAL)
+
+    widths, theta = untrained(GAME, in_the_room, (5,), 0)
+    asked = in_the_room(GAME).conditions(gauss, (3, 4))
+    found = System(asked, widths).residuals(theta)[:24].reshape(2, 12) * np.sqrt(12)
+    network = MfgPinnSolution(GAME, in_the_room, widths, theta)
+    t, x = gauss((3, 4), 2).T
+    x = INTERVAL[0] + (INTERVAL[1] - INTERVAL[0]) * x
+    hjb, fokker_planck = network.residuals(t, x)
+    expected = [GAME.kinetic / (2 * GAME.viscosity) * hjb, fokker_planck / network.density(t, x)]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert len(asked) == (1 if kind is hard else 3)  # nothing at the walls
+    corners = kind(GAME, INTERVAL).trial(*torch.tensor([[0, 1], INTERVAL], dtype=torch.float64))
+    np.testing.assert_allclose(corners.features[0], [[-2, -2], [2, 2]], atol=1e-12)
+    if kind is hard:
+        np.testing.assert_allclose(network.density(0, x), GAME.density(0, x), rtol=1e-12)
+        np.testing.assert_allclose(network.value(1, x), GAME.value(1, x), rtol=1e-12)
 
 
 def test_other_bad_arguments():

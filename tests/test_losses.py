@@ -1,6 +1,8 @@
 """Derivatives, residuals and trial functions, against calculus by hand and against PyTorch."""
 
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
 from typing import ClassVar
 
 import jax
@@ -9,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
-from jax.flatten_util import ravel_pytree
 
 from opifex_tutorials.losses.burgers import (
     burgers_hard,
@@ -36,11 +37,17 @@ from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.problems.linear import HeatProblem, PoissonProblem, WaveProblem
 from opifex_tutorials.solvers.pinn import compile_pinn
 
+enable_float64()
+
 BURGERS = BurgersProblem(0.01)
 T, X = np.random.default_rng(1).random((2, 25))
+POINTS = 32
 
 
-enable_float64()
+@cache
+def program_of(formulate, kind, *, hidden=(6, 5)):
+    """A program that the tests share, since it takes a second to compile."""
+    return Program(formulate, kind, POINTS, hidden)
 
 
 def candidate(formulate, problem, seed=3):
@@ -49,6 +56,11 @@ def candidate(formulate, problem, seed=3):
     inputs = len(trial.features(*[0.5 for _ in problem.bounds]))
     network = flax_mlp.MLP((inputs, 8, 8, 1), rngs=nnx.Rngs(seed))
     return trial.candidate(lambda *z: network(trial.features(*z))[0])
+
+
+def everywhere(field):
+    """The field at arrays of points, compiled: operations one by one would compile each."""
+    return jax.jit(jax.vmap(field))
 
 
 def test_derivatives_of_a_polynomial():
@@ -80,12 +92,12 @@ def test_burgers_residual_agrees_with_pytorch_on_the_same_weights():
     (u_xx,) = torch.autograd.grad(u_x.sum(), x)
     expected = u_t + u * u_x - 0.01 * u_xx
     residual = burgers_residual(BURGERS, candidate(burgers_soft, BURGERS))
-    np.testing.assert_allclose(jax.vmap(residual)(T, X), expected.detach(), atol=1e-13)
+    np.testing.assert_allclose(everywhere(residual)(T, X), expected.detach(), atol=1e-13)
 
 
 @pytest.mark.parametrize("formulate", [burgers_hard, burgers_layer])
 def test_burgers_conditions_hold_for_any_weights(formulate):
-    u = jax.vmap(candidate(formulate, BURGERS))
+    u = everywhere(candidate(formulate, BURGERS))
     np.testing.assert_allclose(u(0 * T, X), BURGERS.initial(X), atol=1e-15)
     np.testing.assert_allclose(u(T, 0 * X + 1), 0, atol=1e-15)
     np.testing.assert_allclose(u(T, 0 * X - 1), 0, atol=1e-15)
@@ -93,23 +105,28 @@ def test_burgers_conditions_hold_for_any_weights(formulate):
 
 
 def test_layer_trial_is_odd():
-    u = jax.vmap(candidate(burgers_layer, BURGERS))
+    u = everywhere(candidate(burgers_layer, BURGERS))
     np.testing.assert_allclose(u(T, -X), -u(T, X), atol=1e-15)
 
 
-def test_linear_conditions_hold_for_any_weights():
-    heat_problem, wave_problem, square = HeatProblem(), WaveProblem(), PoissonProblem(2)
-    heat_u = jax.vmap(candidate(linear_hard, heat_problem))
-    wave_u = candidate(linear_hard, wave_problem)
-    square_u = jax.vmap(candidate(linear_hard, square))
-    np.testing.assert_allclose(heat_u(0 * T, X), heat_problem.exact(0.0, X), atol=1e-14)
-    np.testing.assert_allclose(jax.vmap(wave_u)(0 * T, X), wave_problem.exact(0.0, X), atol=1e-14)
-    np.testing.assert_allclose(jax.vmap(derivative(wave_u, 0))(0 * T, X), 0, atol=1e-14)
+@pytest.mark.parametrize("problem", [HeatProblem(), WaveProblem()])
+def test_linear_conditions_hold_for_any_weights(problem):
+    u = candidate(linear_hard, problem)
+    values, slopes = everywhere(u), everywhere(derivative(u, 0))
+    np.testing.assert_allclose(values(0 * T, X), problem.exact(0.0, X), atol=1e-14)
     for edge in (0.0, 1.0):
-        for values in (heat_u(T, 0 * X + edge), jax.vmap(wave_u)(T, 0 * X + edge)):
-            np.testing.assert_allclose(values, 0, atol=1e-14)
-        np.testing.assert_allclose(square_u(0 * T + edge, X), 0, atol=1e-15)
-        np.testing.assert_allclose(square_u(T, 0 * X + edge), 0, atol=1e-15)
+        np.testing.assert_allclose(values(T, 0 * X + edge), 0, atol=1e-14)
+    moves = np.abs(slopes(0 * T, X)).max()
+    assert moves < 1e-14 if isinstance(problem, WaveProblem) else moves > 0.1
+    assert np.abs(values(T, X) - values(0 * T, X)).max() > 1e-3
+
+
+def test_poisson_conditions_hold_for_any_weights():
+    u = everywhere(candidate(linear_hard, PoissonProblem(2)))
+    for edge in (0.0, 1.0):
+        np.testing.assert_allclose(u(0 * T + edge, X), 0, atol=1e-15)
+        np.testing.assert_allclose(u(T, 0 * X + edge), 0, atol=1e-15)
+    assert np.abs(u(T, X)).max() > 1e-3
 
 
 @pytest.mark.parametrize("viscosity", [0.003, 0.1])
@@ -133,16 +150,14 @@ CASES = [
 
 @pytest.mark.parametrize(("formulate", "problem"), CASES)
 def test_the_jacobian_against_finite_differences(formulate, problem):
-    program = compile_pinn(formulate, problem, 64, (6, 5))
+    program = program_of(formulate, problem)
     system = System(program, problem, program.sample(problem, (0, 0)))
     theta = program.initial_parameters(0)
     direction = np.random.default_rng(0).normal(size=theta.size)
-    r, jacobian = system.linearize(theta)
-    np.testing.assert_allclose(r, system.residuals(theta), atol=1e-14)
-    assert program.loss(theta, (problem, system.points)) == pytest.approx(float(r @ r), rel=1e-12)
+    _, jacobian = system.linearize(theta)
 
-    def along(s):
-        return system.residuals(theta + s * direction)
+    def along(s):  # the residuals alone would take another compilation
+        return system.linearize(theta + s * direction)[0]
 
     h = 1e-3  # differences of fourth order: their error is about h⁴
     slope = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
@@ -151,23 +166,39 @@ def test_the_jacobian_against_finite_differences(formulate, problem):
 
 @pytest.mark.parametrize(("formulate", "problem"), CASES)
 def test_derivatives_carried_through_the_layers_agree_with_nested_ones(formulate, problem):
-    program = Program(formulate, problem, 32, (6, 5))
+    program = program_of(formulate, problem)
     theta, points = program.initial_parameters(0), program.sample(problem, (0, 0))
     r, jacobian = program.linearize(problem, theta, points)
-    formulation = formulate(problem, 32)
+    formulation = formulate(problem, POINTS)
+    trial = formulation.trial
 
     def nested(parameters):
-        u = program._candidate(problem, parameters)
+        u = trial.candidate(by_hand(program.widths, trial.features, parameters))
         return jnp.concatenate(
             [
-                jax.vmap(lambda z, c=c: c.points**-0.5 * c.residual(u)(*c.place(z)))(cube)
+                jax.vmap(lambda z, c=c: c.residual(u)(*c.place(z)))(cube) / c.points**0.5
                 for c, cube in zip(formulation.conditions, points, strict=True)
             ]
         )
 
-    np.testing.assert_allclose(r, nested(theta), atol=1e-13)
-    expected = jax.jacrev(nested)(jnp.asarray(theta))
-    np.testing.assert_allclose(jacobian, expected, atol=1e-12 * np.abs(expected).max())
+    expected, slopes = jax.jit(lambda p: (nested(p), jax.jacfwd(nested)(p)))(jnp.asarray(theta))
+    np.testing.assert_allclose(r, expected, atol=1e-13)
+    np.testing.assert_allclose(jacobian, slopes, atol=1e-12 * np.abs(slopes).max())
+
+
+def by_hand(widths, features, parameters):
+    """A network as a field, put together without the class under test: biases, then weights."""
+
+    def network(*point):
+        z, at = features(*point), 0
+        for layer, (n_in, n_out) in enumerate(pairwise(widths)):
+            z = jnp.tanh(z) if layer else z
+            biases, weights = parameters[at : at + n_out], parameters[at + n_out :]
+            z = z @ weights[: n_in * n_out].reshape(n_in, n_out) + biases
+            at += (n_in + 1) * n_out
+        return z[0]
+
+    return network
 
 
 def third_order(problem, points):
@@ -195,6 +226,14 @@ def periodic(problem, points):
         burgers_soft(problem, points),
         conditions=(Condition(residual, lambda z: (z[0], z[1]), 2, points),),
     )
+
+
+@pytest.mark.parametrize("formulate", [burgers_soft, burgers_layer, periodic])
+def test_residuals_alone_are_those_of_the_linearization(formulate):
+    program = program_of(formulate, BURGERS)
+    system = System(program, BURGERS, program.sample(BURGERS, (1, 0)))
+    theta = program.initial_parameters(1)
+    np.testing.assert_allclose(system.residuals(theta), system.linearize(theta)[0], atol=1e-14)
 
 
 @pytest.mark.parametrize("formulate", [third_order, periodic])
@@ -242,55 +281,57 @@ def test_a_problem_that_is_not_frozen_is_refused():
 
 
 def test_soft_loss_is_the_sum_of_three_mean_squares():
-    compiled = Program(burgers_soft, BURGERS, 64, (6,))
+    compiled = program_of(burgers_soft, BURGERS)
     points, theta = compiled.sample(BURGERS, (0, 0)), compiled.initial_parameters(0)
     r = np.asarray(compiled.residuals(BURGERS, theta, points))
-    assert [len(p) for p in points] == [64, 8, 8]
+    assert [len(p) for p in points] == [32, 4, 4]
+    assert jax.jit(compiled.loss)(theta, (BURGERS, points)) == pytest.approx(
+        float(r @ r), rel=1e-12
+    )
     x = 2 * points[1][:, 0] - 1
     u = compiled.evaluate(BURGERS, theta, (0 * x, x))
-    assert np.sum(r[64:72] ** 2) == pytest.approx(np.mean((u + np.sin(np.pi * x)) ** 2))
+    assert np.sum(r[32:36] ** 2) == pytest.approx(np.mean((u + np.sin(np.pi * x)) ** 2))
     times, ends = points[2][:, 0], np.where(points[2][:, 1] < 0.5, -1.0, 1.0)
     u = compiled.evaluate(BURGERS, theta, (times, ends))
-    assert np.sum(r[72:] ** 2) == pytest.approx(np.mean(u**2))
+    assert np.sum(r[36:] ** 2) == pytest.approx(np.mean(u**2))
 
 
 def test_samples_are_reproducible_balanced_and_different_from_round_to_round():
-    compiled = Program(burgers_hard, BURGERS, 64, (4,))
-    (first,), (again,), (other,) = (
-        compiled.sample(BURGERS, seed) for seed in ((5, 0), (5, 0), (5, 50))
+    compiled = program_of(burgers_hard, BURGERS)
+    (first,), (again,), (other,), (another,) = (
+        compiled.sample(BURGERS, seed) for seed in ((5, 0), (5, 0), (5, 50), (6, 0))
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
+    assert np.abs(first - another).max() > 0.1
     for column in first.T:
-        assert np.histogram(column, bins=64, range=(0, 1))[0].tolist() == [1] * 64
+        assert np.histogram(column, bins=POINTS, range=(0, 1))[0].tolist() == [1] * POINTS
+
+
+def test_every_condition_has_points_of_its_own():
+    interior_points, _, at_the_ends = program_of(burgers_soft, BURGERS).sample(BURGERS, (5, 0))
+    assert np.abs(interior_points[: len(at_the_ends)] - at_the_ends).min() > 1e-6
 
 
 @pytest.mark.parametrize(
-    ("build", "one", "other"),
+    ("formulate", "one", "other"),
     [
-        (burgers_layer, BurgersProblem(0.01, 0.5), BurgersProblem(0.02, 1.0)),
-        (linear_hard, HeatProblem(0.1), HeatProblem(0.2, amplitudes=(0.3, 0.2, 0.1))),
+        (burgers_layer, BURGERS, BurgersProblem(0.02, 0.5)),
+        (linear_hard, HeatProblem(), HeatProblem(0.2, amplitudes=(0.3, 0.2, 0.1))),
     ],
 )
-def test_problems_of_one_kind_share_a_compilation_but_not_their_numbers(build, one, other):
-    compiled = Program(build, one, 64, (6,))
-    theta, points = compiled.initial_parameters(0), compiled.sample(one, (0, 0))
-    residuals = [compiled.residuals(problem, theta, points) for problem in (one, other)]
-    assert compiled.residuals._cache_size() == 1
+def test_problems_of_one_kind_share_a_compilation_but_not_their_numbers(formulate, one, other):
+    program = program_of(formulate, one)
+    theta, points = program.initial_parameters(0), program.sample(one, (0, 0))
+    residuals = [program.residuals(problem, theta, points) for problem in (one, other)]
+    assert program.residuals._cache_size() == 1
     for problem, computed in zip((one, other), residuals, strict=True):
-        formulation, model = build(problem, 64), network_of(compiled, theta)
+        formulation = formulate(problem, POINTS)
         (condition,), trial = formulation.conditions, formulation.trial
-        u = trial.candidate(lambda *z, f=trial.features, model=model: model(f(*z))[0])
-        residual = condition.residual(u)
-        by_hand = [residual(*condition.place(z)) / 8 for z in points[0]]
-        np.testing.assert_allclose(computed, by_hand, atol=1e-12)
-
-
-def network_of(compiled, theta):
-    """A network with given parameters, put together without the class under test."""
-    model = flax_mlp.MLP(compiled.widths, rngs=nnx.Rngs(1))
-    nnx.update(model, ravel_pytree(nnx.state(model))[1](jnp.asarray(theta)))
-    return model
+        u = trial.candidate(by_hand(program.widths, trial.features, jnp.asarray(theta)))
+        at = jax.vmap(condition.place)(points[0])
+        expected = everywhere(condition.residual(u))(*at) / POINTS**0.5
+        np.testing.assert_allclose(computed, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("points", [0, -4, 100])

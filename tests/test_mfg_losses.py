@@ -204,6 +204,20 @@ def test_symmetry_is_seen_in_the_data():
     assert not is_even(ExampleGame())
 
 
+@pytest.mark.parametrize("part", ["_potential", "_terminal_cost", "_initial_density"])
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_one_uneven_part_of_the_data_makes_a_game_uneven(monkeypatch, part, dimension):
+    right = getattr(CosineGame, part)
+
+    def tilted(game, xp, *points):
+        x = points[-1]
+        return right(game, xp, *points) + 1e-3 * xp.sin(2 * np.pi * x[-1])
+
+    game = CosineGame(dimension=dimension)
+    monkeypatch.setattr(CosineGame, part, tilted)
+    assert not is_even(game)
+
+
 def test_gauss_nodes_integrate_polynomials_and_know_their_limits():
     nodes, weights = np.polynomial.legendre.leggauss(4)
     grid = gauss((4, 3), 2)

@@ -1,21 +1,24 @@
 """The PINN for mean field games against closed forms, and broken on purpose."""
 
+import itertools
 import pickle
 
 import numpy as np
 import pytest
 
-from opifex_tutorials.losses import mean_field_games as losses
-from opifex_tutorials.losses.games import Fields
+from opifex_tutorials.losses import games as losses
+from opifex_tutorials.losses.games import Fields, hard
+from opifex_tutorials.losses.torch_system import System, gauss, sobol
 from opifex_tutorials.problems.mean_field_games import (
     CosineGame,
     Coupling,
+    ExampleGame,
     LinearQuadraticGame,
     TravellingGaussianGame,
 )
-from opifex_tutorials.solvers import solve_mfg_pinn
+from opifex_tutorials.solvers import mfg_pinn, solve_mfg_pinn
 from opifex_tutorials.training.history import ConvergenceError
-from opifex_tutorials.training.loop import TrainingInterrupted
+from opifex_tutorials.training.loop import HELD_OUT, TrainingInterrupted
 from opifex_tutorials.verification import exploitability, mass_drift, relative_l2
 
 GAME = CosineGame(boundary="neumann")
@@ -88,7 +91,34 @@ def test_gradient_methods(optimizer, bound):
     assert solution.history.losses[-1] < solution.history.losses[0]
 
 
-def test_the_history_and_random_points():
+def test_adam_comes_to_rest():
+    """Its rate decays like a cosine: in the last twentieth to 1/500 of the first, on average."""
+    seen = []
+
+    def monitor(solution):
+        seen.append(solution.parameters)
+        return 0.0
+
+    options = {**SMALL, "steps": 200, "record_every": 10}
+    solve_mfg_pinn(GAME, optimizer="adam", monitor=monitor, **options)
+    moves = [np.abs(b - a).max() for a, b in itertools.pairwise(seen)]
+    assert moves[-1] < moves[0] / 50
+    assert max(moves[:5]) > 0.02  # ten steps of 5e-3 at most
+
+
+def watched_sobol(monkeypatch):
+    """Let the solver draw as it does, but note the seeds of what it draws."""
+    seeds = []
+
+    def spy(seed):
+        seeds.append(seed)
+        return sobol(seed)
+
+    monkeypatch.setattr(mfg_pinn, "sobol", spy)
+    return seeds
+
+
+def test_the_history_holds_errors_and_losses_of_every_recorded_step():
     seen = []
 
     def monitor(solution):
@@ -101,17 +131,58 @@ def test_the_history_and_random_points():
     assert history.errors == [errors(s)[0] for s in seen]
     assert history.errors[-1] < history.errors[0]
     assert history.seconds == sorted(history.seconds)
-    assert len(history.losses) == len(history.held_out_losses) == 2
+    for done, s, loss in zip((0, 50), seen, history.losses, strict=True):  # before the new points
+        drawn = System(hard(GAME).conditions(sobol((0, done)), (16, 16)), solution.widths)
+        assert loss == pytest.approx(np.sum(drawn.residuals(s.parameters) ** 2), rel=1e-9)
+
+
+def test_random_points_are_drawn_anew_and_their_seed_counts(monkeypatch):
+    seeds = watched_sobol(monkeypatch)
+    options = {**SMALL, "sampling": "sobol", "steps": 75, "record_every": 25, "resample_every": 50}
+    first = solve_mfg_pinn(GAME, **options)
+    assert sorted(seeds) == [(0, 0), (0, 50), (0, HELD_OUT)]
+    # From the same weights, on other points.
+    start = mfg_pinn.untrained(GAME, hard, (10, 10), seed=0)[1]
+    again, other = (solve_mfg_pinn(GAME, start=start, **{**options, "seed": i}) for i in (0, 1))
+    np.testing.assert_array_equal(again.parameters, first.parameters)
+    assert np.abs(other.parameters - first.parameters).max() > 1e-3
+
+
+def test_held_out_points_are_random_and_others_than_those_of_the_training(monkeypatch):
+    seeds = watched_sobol(monkeypatch)
+    solution = solve_mfg_pinn(GAME, **{**SMALL, "steps": 5, "record_every": 5, "seed": 3})
+    assert seeds == [(3, HELD_OUT)]
+    nodes, held_out = (gauss, (16, 16)), (sobol((3, HELD_OUT)), (32, 32))
+    for name, (sample, counts) in {"losses": nodes, "held_out_losses": held_out}.items():
+        system = System(hard(GAME).conditions(sample, counts), solution.widths)
+        expected = np.sum(system.residuals(solution.parameters) ** 2)
+        assert getattr(solution.history, name) == pytest.approx([expected], rel=1e-9)
 
 
 def test_a_seed_fixes_the_result_and_a_solution_survives_pickling():
     options = {**SMALL, "steps": 50}
     first, again = (solve_mfg_pinn(GAME, **options) for _ in range(2))
     np.testing.assert_array_equal(first.parameters, again.parameters)
-    other = solve_mfg_pinn(GAME, **{**options, "seed": 1})
-    assert np.abs(first.parameters - other.parameters).max() > 1e-3
+    assert first.history.held_out_losses == again.history.held_out_losses
     copy, points = pickle.loads(pickle.dumps(first)), grid(GAME)
     np.testing.assert_array_equal(copy.value(*points), first.value(*points))
+
+
+def test_another_seed_starts_from_other_weights_and_is_judged_at_other_points(monkeypatch):
+    seeds, seen = watched_sobol(monkeypatch), []
+
+    def monitor(solution):
+        seen.append(solution.parameters)
+        return 0.0
+
+    for seed in (0, 1):
+        options = {**SMALL, "steps": 1, "record_every": 1, "seed": seed}
+        solve_mfg_pinn(GAME, monitor=monitor, **options)
+    assert seeds == [(0, HELD_OUT), (1, HELD_OUT)]
+    weights = [mfg_pinn.untrained(GAME, hard, (10, 10), seed)[1] for seed in (0, 1)]
+    # One short step does not lead far from where each began.
+    for after, before, elsewhere in zip(seen, weights, weights[::-1], strict=True):
+        assert np.linalg.norm(after - before) < 0.2 * np.linalg.norm(after - elsewhere)
 
 
 def test_many_points_are_evaluated_in_blocks(monkeypatch):
@@ -141,6 +212,27 @@ def test_a_training_that_did_not_converge_raises_with_its_history():
     assert caught.value.history.steps == [50, 100]
 
 
+def test_a_training_that_stalls_says_so_and_after_how_many_steps():
+    """More weights than residuals: the loss reaches rounding, and no step lowers it further."""
+    options = {**SMALL, "hidden": (8,), "points": (3, 3), "record_every": 50, "tolerance": 1e-9}
+    message = r"after (\d+) steps of levenberg_marquardt, after which none lowers the loss"
+    with pytest.raises(ConvergenceError, match=message) as caught:
+        solve_mfg_pinn(GAME, **options)
+    history = caught.value.history
+    assert history.losses[-1] < 1e-28
+    assert 1 < history.steps[-1] < 50
+    assert f"after {history.steps[-1]} steps" in str(caught.value)
+
+
+def test_a_game_with_huge_residuals_takes_its_steps_and_tells_how_many():
+    game = ExampleGame(viscosity=1e-3, kinetic=1e3)
+    with pytest.raises(ConvergenceError, match="after 10 steps of levenberg_marquardt: ") as caught:
+        solve_mfg_pinn(game, seed=0, steps=10, record_every=5)
+    history = caught.value.history
+    assert history.steps == [5, 10]
+    assert history.losses[1] < history.losses[0] < np.inf
+
+
 def test_an_interrupted_training_leaves_what_it_had():
     def interrupt(solution):
         if solution.history.steps[-1] == 100:
@@ -165,6 +257,12 @@ def test_an_interrupted_training_leaves_what_it_had():
         ({"steps": 75}, "steps=75: allowed are multiples of 50"),
         ({"sampling": "sobol", "resample_every": 33}, "resample_every=33"),
         ({"tolerance": np.nan}, "tolerance=nan"),
+        ({"damping": -1}, "damping=-1"),
+        ({"damping": 0.0}, "damping=0.0"),
+        ({"damping": np.nan}, "damping=nan"),
+        ({"damping": np.inf}, "damping=inf"),
+        ({"damping": -1, "optimizer": "adam"}, "damping=-1"),
+        ({"start": np.zeros(3)}, r"start of shape \(3,\)"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(options, message):
@@ -176,5 +274,9 @@ def test_coordinates_outside_of_the_game_are_refused():
     solution = solve_mfg_pinn(GAME, **{**SMALL, "steps": 50})
     with pytest.raises(ValueError, match="t="):
         solution.value(2.0, 0.5)
+    for evaluate in (solution.value, solution.density, solution.control, solution.residuals):
+        for coordinates in ((0.5,), (0.5, 0.1, 0.2)):
+            with pytest.raises(ValueError, match=f"{len(coordinates)} coordinates: allowed are 2"):
+                evaluate(*coordinates)
     with pytest.raises(ValueError, match="sampling='gauss' in 3 dimensions"):
         solve_mfg_pinn(CosineGame(dimension=2), sampling="gauss", **SMALL)

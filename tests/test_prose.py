@@ -47,15 +47,11 @@ RESULT = re.compile(
 RESULT_IN_CODE = re.compile(r"(?<![\w.])(?:\d[\d.]*[eE]-\d+|\d[\d.]*\s?[%×]|10⁻[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 #: Modules whose docstrings still hold typed results. Only ever remove a name.
 STILL_TYPED = {
-    "losses/mean_field_games.py",
     "problems/burgers.py",
     "problems/game.py",
     "problems/linear.py",
     "solvers/burgers_grid.py",
-    "solvers/mfg_grid.py",
-    "solvers/mfg_pinn.py",
     "training/transfer.py",
-    "verification.py",
 }
 #: A parameter may stand in a formula; a measured power of ten may not hide there.
 HIDDEN_IN_MATH = re.compile(r"\d\s*(?:\\times|\\cdot)\s*10\s*\^\s*(?:\{-?\d+\}|-?\d)")

@@ -13,6 +13,7 @@ from scipy.optimize import least_squares
 
 from opifex_tutorials.losses.burgers import burgers_layer
 from opifex_tutorials.losses.jax_system import Program, System
+from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.training.gradient import adam, compile_block, initial_state, l_bfgs
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
@@ -20,6 +21,9 @@ from opifex_tutorials.training.levenberg_marquardt import (
     LevenbergMarquardtState,
     levenberg_marquardt_step,
 )
+from opifex_tutorials.training.meta_learning import levenberg_marquardt_steps
+
+enable_float64()
 
 
 class Decay:
@@ -107,6 +111,105 @@ def test_the_loss_never_increases(start):
     losses = [s.loss for s in states]
     assert all(b <= a for a, b in pairwise(losses))
     assert all(np.isfinite(s.parameters).all() for s in states)
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 2.0**20, 2.0**40])
+@pytest.mark.parametrize("geodesic", [True, False])
+def test_the_units_of_the_residuals_do_not_matter(scale, geodesic):
+    class Scaled(Decay):
+        def linearize(self, p):
+            return self.residuals(p), scale * super().linearize(p)[1]
+
+        def residuals(self, p):
+            return scale * super().residuals(p)
+
+    plain, scaled = (run(s, START, 40, geodesic=geodesic) for s in (Decay(), Scaled()))
+    assert not plain[10].stalled
+    for one, other in zip(plain, scaled, strict=True):
+        # a power of two leaves the rounding as it is
+        np.testing.assert_array_equal(one.parameters, other.parameters)
+
+
+class Refusing(Decay):
+    """The first trials seem worse than the start."""
+
+    def __init__(self, refusals):
+        self.refusals = refusals
+
+    def residuals(self, p):
+        self.refusals -= 1
+        return super().residuals(p) + 10.0 * (self.refusals >= 0)
+
+    def linearize(self, p):
+        return Decay().linearize(p)
+
+
+@pytest.mark.parametrize("refusals", [0, 1, 2, 3, 5])
+def test_each_refusal_in_a_row_raises_the_damping_more(refusals):
+    """Madsen, Nielsen & Tingleff 2004, equation 2.21: by 2, 4, 8 and so on."""
+    before = LevenbergMarquardtState(START, 1e-3)
+    after = levenberg_marquardt_step(Refusing(refusals), before, geodesic=False)
+    r, jacobian = Decay().linearize(START)
+    damping = 1e-3 * 2 ** (refusals * (refusals + 1) // 2)
+    gram = jacobian.T @ jacobian
+    d = np.linalg.solve(gram + damping * np.eye(4), -jacobian.T @ r)
+    np.testing.assert_allclose(after.parameters, START + d, rtol=1e-9)
+    loss = np.sum(Decay().residuals(START + d) ** 2)
+    model = np.sum((r + jacobian @ d) ** 2)
+    gain = (r @ r - loss) / (r @ r - model)
+    expected = damping * max(1 / 3, 1 - (2 * gain - 1) ** 3)
+    assert after.loss == pytest.approx(loss)
+    assert after.damping == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_first_step_is_short():
+    after = levenberg_marquardt_step(Decay(), LevenbergMarquardtState(START), geodesic=False)
+    r, jacobian = Decay().linearize(START)
+    gram = jacobian.T @ jacobian
+    d = np.linalg.solve(gram + gram.diagonal().max() * np.eye(4), -jacobian.T @ r)
+    np.testing.assert_allclose(after.parameters, START + d, rtol=1e-12)
+
+
+@pytest.mark.parametrize("damping", [0, -1.0, np.nan, np.inf, "small"])
+def test_a_damping_that_is_not_positive_is_refused(damping):
+    with pytest.raises(ValueError, match=f"damping={damping!r}: allowed are numbers from"):
+        LevenbergMarquardtState(START, damping)
+
+
+def madsen(p, damping, trials):
+    """Trials of Levenberg and Marquardt on atan(p), written from the book."""
+    path, growth = [], 2.0
+    for _ in range(trials):
+        r, slope = np.arctan(p), 1 / (1 + p**2)
+        d = -slope * r / (slope**2 + damping)
+        decrease = r**2 - np.arctan(p + d) ** 2
+        if decrease > 0:
+            gain = decrease / (r**2 - (r + slope * d) ** 2)
+            p, growth = p + d, 2.0
+            damping = damping * max(1 / 3, 1 - (2 * gain - 1) ** 3)
+        else:
+            damping, growth = damping * growth, 2 * growth
+        path.append(p)
+    return path
+
+
+def test_the_compiled_iteration_raises_the_damping_by_the_same_rule():
+    """From 10 five trials go too far, and two more after the first that helps."""
+    expected = madsen(10.0, 1e-7, 9)
+    assert [a != b for a, b in pairwise([10.0, *expected])] == [
+        *[False] * 5,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+    def linearize(p, _):
+        return jnp.arctan(p), jnp.diag(1 / (1 + p**2))
+
+    for trials in (5, 6, 9):
+        adapt = levenberg_marquardt_steps(linearize, lambda p, _: jnp.arctan(p), trials, 1e-7)
+        np.testing.assert_allclose(adapt(jnp.array([10.0]), None), expected[trials - 1], rtol=1e-9)
 
 
 def test_at_a_minimum_the_iteration_says_so_and_stays():

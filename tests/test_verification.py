@@ -54,7 +54,10 @@ class Pretender:
 
 
 def test_relative_errors_by_hand():
-    assert relative_l2([3.0, 4.0], [0.0, 5.0]) == pytest.approx(np.sqrt(10) / 5)
+    # The difference is (6, 8), of length 10; the reference has length 5, the computed one 15.
+    assert relative_l2([9.0, 12.0], [3.0, 4.0]) == pytest.approx(2)
+    assert relative_l2([3.0, 4.0], [9.0, 12.0]) == pytest.approx(2 / 3)
+    assert relative_l2([0.0, 0.0], [3.0, 4.0]) == 1
     assert relative_l2(np.ones((2, 3)), np.ones((2, 3))) == 0
 
 
@@ -89,14 +92,16 @@ def test_bad_arguments_are_refused_by_name(call, message):
 
 
 def test_mass_drift_of_masses_solutions_and_games():
-    assert mass_drift([1.0, 1.25, 0.5]) == 0.5
+    assert mass_drift([1.0, 1.25, 1.125]) == 0.25
+    assert mass_drift([1.0, 0.5, 1.25]) == 0.5
+    assert mass_drift([0.75, 0.75, 0.75]) == 0.25  # from one, not from the start
     assert mass_drift(CosineGame(boundary="neumann")) < 1e-14
     assert mass_drift(solve_mfg_grid(CosineGame(), cells=16, steps=16)) < 1e-13
     assert mass_drift(Pretender(CosineGame())) < 1e-14
 
     class Leaking(Pretender):
         def density(self, t, x):
-            return (1 - 1e-3 * t) * self.game.density(t, x)
+            return (1 - 4e-3 * t * (1 - t)) * self.game.density(t, x)  # and back again
 
     assert mass_drift(Leaking(CosineGame())) == pytest.approx(1e-3)
 
@@ -135,16 +140,85 @@ def test_exploitability_grows_with_the_square_of_a_perturbation(game):
     np.testing.assert_allclose(np.diff(np.log(found)), 2 * np.log([3, 10 / 3]), rtol=0.02)
 
 
-@examples
-@given(COSINE)
-def test_exploitability_is_the_energy_of_the_error_of_the_control(game):
+def lopsided(t, x):
+    """A push without symmetry, neither in time nor in space, that does not vanish at walls."""
+    return 1e-3 * (1 + 2 * t) * np.sin(2 * np.pi * x + 0.7)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize(
+    "game",
+    [
+        CosineGame(coupling=Coupling("none"), viscosity=0.05, kinetic=1.5),
+        CosineGame(coupling=Coupling("none"), boundary="neumann", kinetic=0.7),
+        LinearQuadraticGame(initial_variance=0.1),
+    ],
+    ids=["periodic", "walls", "moving crowd"],
+)
+def test_exploitability_is_the_energy_of_the_error_of_the_control(game, order):
     """Without coupling the best response is known: the exact value, whatever the others do."""
-    game, push = replace(game, coupling=Coupling("none"), boundary="periodic"), 1e-3
-    t, x = np.linspace(0, 1, 101)[:, None], (np.arange(100) + 0.5) / 100
-    excess = (push * 2 * np.pi * np.cos(2 * np.pi * x)) ** 2 * game.density(t, x)
-    expected = game.kinetic / 2 * np.trapezoid(excess.mean(axis=1), t[:, 0])
-    found = exploitability(game, Pretender(game, push), cells=80)
-    assert found == pytest.approx(expected, rel=0.02)
+    low, high = game.bounds["x"]
+    t, x = np.linspace(0, 1, 401)[:, None], low + (high - low) * (np.arange(400) + 0.5) / 400
+    excess = lopsided(t, x) ** 2 / (2 * game.kinetic) * game.density(t, x)
+    expected = (high - low) * np.trapezoid(excess.mean(axis=1), t[:, 0])
+    exact = solve_mfg_grid(game, cells=80, steps=80, order=order)
+
+    def pushed(t, x):
+        return exact.control(t, x) + lopsided(t, x)
+
+    found = exploitability(game, pushed, cells=80, order=order)
+    assert found == pytest.approx(expected, rel={1: 0.06, 2: 0.005}[order])
+
+
+def steered(wall):
+    """The exact control of a game, but for what it does at its walls."""
+    game = CosineGame(boundary="neumann")
+
+    def control(t, x):
+        return np.where((x == 0) | (x == 1), wall, -game.value_gradient(t, x)[0])
+
+    return control
+
+
+def test_a_control_that_is_absurd_at_the_walls_alone_is_exploitable():
+    game = CosineGame(boundary="neumann")
+    assert exploitability(game, steered(0.0), cells=40) < 1e-8
+    # Half a cell at each wall, where an agent pays half the square of its velocity.
+    density = np.mean(game.density(np.linspace(0, 1, 101)[:, None], np.array([0.0, 1.0])))
+    found = exploitability(game, steered(3.0), cells=40)
+    assert found == pytest.approx(3.0**2 / 2 * density / 40, rel=0.02)
+    assert exploitability(game, steered(-3.0), cells=40) == pytest.approx(found)
+    with pytest.raises(ValueError, match="not finite"):
+        exploitability(game, steered(np.nan), cells=40)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "neumann"])
+def test_a_solution_with_walls_of_its_own_does_not_pass_as_one_of_the_game(boundary):
+    def absurd(t, x):
+        return 5.0 + 0 * t, 0 * t
+
+    game = CosineGame(boundary=boundary)
+    solution = solve_mfg_grid(game, cells=40, steps=40, boundary=absurd)
+    with pytest.raises(ValueError, match="boundary=None"):
+        exploitability(game, solution)
+    with pytest.raises(ValueError, match="boundary=None"):
+        exploitability(game, solution, cells=40)
+    assert exploitability(game, solution.control, cells=40) > 1
+    assert abs(exploitability(game, solution, boundary=absurd)) < 1e-12  # right in its own game
+
+    def other(t, x):
+        return 4.0 + 0 * t, 0 * t
+
+    assert exploitability(game, solution, boundary=other, cells=40) > 1e-2
+
+
+def test_an_explicit_order_is_honored_on_a_grid():
+    game = CosineGame()
+    solution = solve_mfg_grid(game, cells=40, steps=40)
+    first, second = (exploitability(game, solution, order=order) for order in (1, 2))
+    assert first == exploitability(game, solution.control, cells=160, order=1)
+    assert second == exploitability(game, solution.control, cells=160, order=2)
+    assert first > 10 * second > 1e-9 > abs(exploitability(game, solution))
 
 
 @examples
@@ -184,7 +258,8 @@ def test_a_wrong_wall_is_exploitable_in_the_game_with_the_right_one():
         learned = solve_mfg_grid(
             game, cells=40, steps=40, boundary=walls(factor), interval=interval
         )
-        assert abs(exploitability(game, learned)) < 1e-12  # each is right in its own game
+        own = exploitability(game, learned, boundary=learned.scheme.boundary)
+        assert abs(own) < 1e-12  # each is right in its own game
         grid = {"cells": 40, "boundary": walls(1.0), "interval": interval}
         found.append(exploitability(game, learned, **grid))
     assert found[0] < 1e-12

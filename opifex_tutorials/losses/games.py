@@ -26,6 +26,7 @@ from opifex_tutorials.validation import FloatArray
 # Features fill [-2, 2]. Not sensitive: after 150 steps, on three games and two seeds each, the
 # error of u was larger with [-1, 1] by factors of 1.2 to 2.2, and with [-3, 3] by at most 1.3.
 REACH = 2.0
+Part = tuple[float, float] | None  # an interval of the domain of a game; None for all of it
 
 
 class Fields(NamedTuple):
@@ -42,8 +43,8 @@ class SoftTrial:
         features: jets of the inputs of the network, shape (d + 3, N, inputs).
     """
 
-    def __init__(self, game: MeanFieldGame, t: Tensor, x: Sequence[Tensor]) -> None:
-        points = zip(jets.coordinates(t, *x), game.bounds.values(), strict=True)
+    def __init__(self, game: MeanFieldGame, t: Tensor, x: Sequence[Tensor], part: Part) -> None:
+        points = zip(jets.coordinates(t, *x), _box(game, part), strict=True)
         self.features = torch.stack([jets.affine(z, *ends, REACH) for z, ends in points], -1)
 
     def __call__(self, outputs: Tensor) -> Fields:
@@ -58,15 +59,16 @@ class HardTrial(SoftTrial):
 
     On a periodic or Neumann box the network sees the space through :math:`\cos k x_i` only, and
     through :math:`\sin k x_i` as well if the box is periodic and the data are not even. On a box
-    cut out of all of space it sees the coordinates, and nothing is asked for at the walls.
+    cut out of all of space, or on an interval of the game's own, it sees the coordinates, and
+    nothing is asked for at the walls.
     """
 
-    def __init__(self, game: MeanFieldGame, t: Tensor, x: Sequence[Tensor]) -> None:
-        super().__init__(game, t, x)
+    def __init__(self, game: MeanFieldGame, t: Tensor, x: Sequence[Tensor], part: Part) -> None:
+        super().__init__(game, t, x, part)
         self._elapsed, *space = jets.coordinates(t, *x)
         self._remaining = -self._elapsed
         self._remaining[0] += game.horizon
-        if game.boundary != "exact":
+        if game.boundary != "exact" and part is None:
             low, high = list(game.bounds.values())[1]
             # A wall is a mirror: with its image the box is half of a period.
             start = low if game.boundary == "periodic" else 2 * low - high
@@ -127,43 +129,47 @@ def fokker_planck_residual(game: MeanFieldGame, fields: Fields) -> Tensor:
     return log_m[1] - game.viscosity * diffusion - game.kinetic * transport
 
 
-def hard(game: MeanFieldGame) -> Formulation:
-    """Initial and terminal data, periodicity or mirroring walls built in: the two equations."""
+def hard(game: MeanFieldGame, interval: Part = None) -> Formulation:
+    """Initial and terminal data, periodicity or mirroring walls built in: the two equations.
+
+    On an ``interval``, a part of the domain, nothing is known of the walls.
+    """
 
     def trial(t: Tensor, *x: Tensor) -> Trial:
-        return HardTrial(game, t, x)
+        return HardTrial(game, t, x, interval)
 
     def conditions(sample: Sampler, counts: tuple[int, int]) -> list[Condition]:
-        low, high = list(game.bounds.values())[1]
+        low, high = _box(game, interval)[1]
         # Even and periodic: one half of the box is the mirror image of the other.
-        half = game.boundary == "periodic" and is_even(game)
-        width = (high - low) / 2 if half else high - low
-        return [_equations(game, trial, sample, counts, width)]
+        if interval is None and game.boundary == "periodic" and is_even(game):
+            high = (low + high) / 2
+        return [_equations(game, trial, sample(counts, 1 + game.dimension), low, high)]
 
     return Formulation(trial, conditions)
 
 
-def soft(game: MeanFieldGame) -> Formulation:
+def soft(game: MeanFieldGame, interval: Part = None) -> Formulation:
     """The bare network: the equations, and as equals beside them all that is known of the solution.
 
     That is the initial density, the terminal value, and at the walls periodicity (of u, log m and
-    their normal derivatives) or vanishing normal derivatives.
+    their normal derivatives) or vanishing normal derivatives; on an ``interval``, a part of the
+    domain, nothing.
     """
 
     def trial(t: Tensor, *x: Tensor) -> Trial:
-        return SoftTrial(game, t, x)
+        return SoftTrial(game, t, x, interval)
 
     def conditions(sample: Sampler, counts: tuple[int, int]) -> list[Condition]:
-        d, (low, high) = game.dimension, list(game.bounds.values())[1]
+        d, (low, high) = game.dimension, _box(game, interval)[1]
         width, scale = high - low, game.kinetic / (2 * game.viscosity)
-        found = [_equations(game, trial, sample, counts, width)]
+        found = [_equations(game, trial, sample(counts, 1 + d), low, high)]
         x = low + width * sample((2 * counts[1],), d)
         density = torch.from_numpy(game.initial_density(*x.T))
         cost = torch.from_numpy(game.terminal_cost(*x.T))
         start, end = (_points(np.full(len(x), time), x) for time in (0.0, game.horizon))
         found.append(Condition(trial(*start), lambda f: [torch.exp(f.log_density[0]) - density]))
         found.append(Condition(trial(*end), lambda f: [scale * (f.value[0] - cost)]))
-        for axis in range(d if game.boundary != "exact" else 0):
+        for axis in range(d if game.boundary != "exact" and interval is None else 0):
             cube = np.insert(sample(counts[:1], d), 1 + axis, 0.0, axis=1)
             t, left = game.horizon * cube[:, 0], low + width * cube[:, 1:]
             right = left + width * (np.arange(d) == axis)
@@ -184,12 +190,15 @@ def soft(game: MeanFieldGame) -> Formulation:
 FORMULATIONS: dict[str, Formulate] = {"hard": hard, "soft": soft}
 
 
+def _box(game: MeanFieldGame, part: Part) -> list[tuple[float, float]]:
+    time, *space = game.bounds.values()
+    return [time, *(space if part is None else [part])]
+
+
 def _equations(
-    game: MeanFieldGame, trial: Any, sample: Sampler, counts: tuple[int, int], width: float
+    game: MeanFieldGame, trial: Any, cube: FloatArray, low: float, high: float
 ) -> Condition:
-    cube = sample(counts, 1 + game.dimension)
-    low = list(game.bounds.values())[1][0]
-    t, x = game.horizon * cube[:, 0], low + width * cube[:, 1:]
+    t, x = game.horizon * cube[:, 0], low + (high - low) * cube[:, 1:]
     potential = torch.from_numpy(game.potential(t, *x.T))
 
     def equations(fields: Fields) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """Heat, wave and Poisson equations for a network, with all conditions built in."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -50,14 +51,11 @@ def poisson_residual(problem: PoissonProblem, u: Field) -> Field:
     return residual
 
 
-def linear_residual(problem: LinearProblem, u: Field) -> Field:
-    """Return the residual of whichever of the three problems it is."""
-    match problem:
-        case HeatProblem():
-            return heat_residual(problem, u)
-        case WaveProblem():
-            return wave_residual(problem, u)
-    return poisson_residual(problem, u)
+RESIDUALS: dict[type, Callable[..., Field]] = {
+    HeatProblem: heat_residual,
+    WaveProblem: wave_residual,
+    PoissonProblem: poisson_residual,
+}
 
 
 def linear_hard(problem: LinearProblem, points: int) -> Formulation:
@@ -81,9 +79,8 @@ def linear_hard(problem: LinearProblem, points: int) -> Formulation:
 
         return u
 
-    equation = Condition(
-        lambda u: linear_residual(problem, u), interior(bounds), len(bounds), points
-    )
+    residual = RESIDUALS[type(problem)]
+    equation = Condition(lambda u: residual(problem, u), interior(bounds), len(bounds), points)
     return Formulation(Trial(features, candidate), (equation,))
 
 

@@ -27,32 +27,41 @@ def coordinates(t: Tensor, *x: Tensor) -> list[Tensor]:
     return list(jets)
 
 
+def parts(z: Tensor) -> tuple[Tensor, ...]:
+    """Return the value, the slope in time, those in space, and the Laplacian, of a jet z.
+
+    One operation, which has one reverse; taken out one by one, each would be padded with zeros.
+    """
+    return z.split([1, 1, len(z) - 3, 1])
+
+
 def compose(value: Tensor, slope: Tensor, bend: Tensor, z: Tensor) -> Tensor:
-    """Return the jet of f(z) from f, f' and f'' at the values of the jet z."""
-    laplacian = slope * z[-1] + bend * (z[2:-1] ** 2).sum(0)
-    return torch.cat([value[None], slope * z[1:-1], laplacian[None]])
+    """Return the jet of f(z) from f, f' and f'' at the values of the jet z, shape (1, N, ...)."""
+    _, z_t, z_x, laplacian = parts(z)
+    last = slope * laplacian + bend * (z_x**2).sum(0)
+    return torch.cat([value, slope * z_t, slope * z_x, last])
 
 
 def tanh(z: Tensor) -> Tensor:
     """Return the jet of tanh z; of values alone, shape (1, N, ...), the values."""
-    value = torch.tanh(z[0])
+    value = torch.tanh(z[:1])
     if len(z) == 1:
-        return value[None]
+        return value
     slope = 1 - value**2
     return compose(value, slope, -2 * value * slope, z)
 
 
 def cos(z: Tensor) -> Tensor:
     """Return the jet of cos z."""
-    value = torch.cos(z[0])
-    return compose(value, -torch.sin(z[0]), -value, z)
+    value = torch.cos(z[:1])
+    return compose(value, -torch.sin(z[:1]), -value, z)
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Return the jet of a b."""
-    jet = a[0] * b + a * b[0]
-    laplacian = jet[-1] + 2 * (a[2:-1] * b[2:-1]).sum(0)
-    return torch.cat([(a[0] * b[0])[None], jet[1:-1], laplacian[None]])
+    jet = a[:1] * b + a * b[:1]
+    value, t, x, laplacian = parts(jet)
+    return torch.cat([value / 2, t, x, laplacian + 2 * (parts(a)[2] * parts(b)[2]).sum(0)])
 
 
 def affine(z: Tensor, low: float, high: float, reach: float) -> Tensor:

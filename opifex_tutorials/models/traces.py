@@ -34,17 +34,14 @@ class NetworkTrace:
         self.final = require_finite("final", final)
         self.start = parameters_to_vector(MLP(self.widths, seed=seed).parameters()).detach().numpy()
 
-    def __call__(self, parameters: FloatArray, t: FloatArray) -> tuple[FloatArray, ...]:
-        """Return s and s''."""
-        return self._value_and_bend(parameters, t, None)
-
     def linearize(self, parameters: FloatArray, t: FloatArray) -> tuple[FloatArray, ...]:
         """Return s, s'' and their Jacobians."""
-        return self._value_and_bend(parameters, t, [])
+        return self(parameters, t, [])
 
-    def _value_and_bend(
-        self, parameters: FloatArray, t: FloatArray, tape: jets.Tape | None
+    def __call__(
+        self, parameters: FloatArray, t: FloatArray, tape: jets.Tape | None = None
     ) -> tuple[FloatArray, ...]:
+        """Return s and s''."""
         times = torch.from_numpy(np.asarray(t, dtype=float))
         # Time takes the place of a space coordinate: its Laplacian is the second derivative.
         elapsed = jets.coordinates(0 * times, times)[1]
@@ -81,11 +78,8 @@ class SplineTrace:
 
     def linearize(self, parameters: FloatArray, t: FloatArray) -> tuple[FloatArray, ...]:
         """Return s, s'' and their Jacobians."""
-        value, bend, coefficients = (
-            self._basis(t),
-            self._bends(t),
-            np.append(parameters, self.final),
-        )
+        value, bend = self._basis(t), self._bends(t)
+        coefficients = np.append(parameters, self.final)
         return value @ coefficients, bend @ coefficients, value[:, :-1], bend[:, :-1]
 
 

@@ -31,8 +31,24 @@ def sine_series(coefficients: Sequence[Any], *x: Any) -> Any:
     )
 
 
+class _Evolution:
+    """What heat and wave equation share: an interval, a final time, and a sum of sines to start."""
+
+    final_time: float
+    amplitudes: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        require_between("final_time", self.final_time, 1e-2, 10.0)
+        _require_amplitudes(self.amplitudes)
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of each coordinate, in the order of the arguments."""
+        return {"t": (0.0, self.final_time), "x": (0.0, 1.0)}
+
+
 @dataclass(frozen=True)
-class HeatProblem:
+class HeatProblem(_Evolution):
     r""":math:`u_t = \kappa u_{xx}` on (0, 1), zero at both ends.
 
     Args:
@@ -50,14 +66,8 @@ class HeatProblem:
     time_order: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_between("diffusivity", self.diffusivity, 1e-3, 1.0)
-        require_between("final_time", self.final_time, 1e-2, 10.0)
-        _require_amplitudes(self.amplitudes)
-
-    @property
-    def bounds(self) -> dict[str, tuple[float, float]]:
-        """Lowest and highest value of each coordinate, in the order of the arguments."""
-        return {"t": (0.0, self.final_time), "x": (0.0, 1.0)}
 
     def exact(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
         r"""Return :math:`\sum_k a_k e^{-\kappa (k\pi)^2 t} \sin k\pi x`; ``t``, ``x`` broadcast."""
@@ -68,7 +78,7 @@ class HeatProblem:
 
 
 @dataclass(frozen=True)
-class WaveProblem:
+class WaveProblem(_Evolution):
     r""":math:`u_{tt} = c^2 u_{xx}` on (0, 1), zero at both ends, initially at rest.
 
     Args:
@@ -86,14 +96,8 @@ class WaveProblem:
     time_order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_between("speed", self.speed, 0.1, 10.0)
-        require_between("final_time", self.final_time, 1e-2, 10.0)
-        _require_amplitudes(self.amplitudes)
-
-    @property
-    def bounds(self) -> dict[str, tuple[float, float]]:
-        """Lowest and highest value of each coordinate, in the order of the arguments."""
-        return {"t": (0.0, self.final_time), "x": (0.0, 1.0)}
 
     def exact(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
         r"""Return :math:`\sum_k a_k \cos(k\pi c t) \sin k\pi x`; ``t`` and ``x`` broadcast."""

@@ -29,10 +29,7 @@ from opifex_tutorials.models.traces import Trace
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.solvers.mfg_grid import MeanFieldGameGridSolution, solve_mfg_grid
 from opifex_tutorials.solvers.mfg_scheme import Boundary
-from opifex_tutorials.training.levenberg_marquardt import (
-    LevenbergMarquardtState,
-    levenberg_marquardt_step,
-)
+from opifex_tutorials.training.loop import levenberg_marquardt
 from opifex_tutorials.validation import (
     FloatArray,
     require_between,
@@ -87,6 +84,18 @@ def wall_sensitivity(
         share = theta[n][:, None]
         answer[n + 1] = (average - (1 - share) * answer[n]) / share
     return times, answer
+
+
+def _observer(solution: MeanFieldGameGridSolution, t: FloatArray, x: FloatArray) -> Observe:
+    """Return the interpolation from the grid of a solution to points (t, x), shape (n,) each."""
+    scheme = solution.scheme
+    in_time = make_interp_spline(scheme.t, np.eye(len(scheme.t)))(t)
+    in_space = make_interp_spline(scheme.x, np.eye(scheme.J))(x)
+
+    def observe(values: FloatArray) -> FloatArray:
+        return np.einsum("in,ij,nj...->i...", in_time, in_space, values, optimize=True)
+
+    return observe
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ def learn_boundary(
         weights: how many to try, from 10 downward, each a quarter of the one before.
 
     Raises:
-        ValueError: for a bad argument.
+        ValueError: for a bad argument, no observations, or a trace for another horizon.
         ConvergenceError: if the grid solver does not converge.
     """
     require_multiple("cells", cells, 2)
@@ -189,39 +198,36 @@ def learn_boundary(
     require_integer("weights", weights, 1, 40)
     bounds = {"t": (0.0, game.horizon), "x": interval, "density": (-1e6, 1e6)}
     times, places, observed = (a.ravel() for a in require_coordinates(bounds, t, x, density))
+    require_integer("number of observations", len(observed), 1, 10**6)
+    require_between("horizon of the trace", trace.horizon, game.horizon, game.horizon)
     unit = noise * np.sqrt(len(observed))
 
     def predict(n: int) -> tuple[MeanFieldGameGridSolution, Observe, FloatArray]:
-        walls = LearnedBoundary(trace, state.parameters, boundary, interval[0])
-        solution = solve_mfg_grid(game, cells=n, steps=n, boundary=walls, interval=interval)
-        in_time = make_interp_spline(solution.scheme.t, np.eye(n + 1))(times)
-        in_space = make_interp_spline(solution.scheme.x, np.eye(n))(places)
-
-        def observe(values: FloatArray) -> FloatArray:
-            return np.einsum("in,ij,nj...->i...", in_time, in_space, values, optimize=True)
-
+        walls = LearnedBoundary(trace, parameters, boundary, interval[0])
+        # After a step of Newton's method of this size the error is far below any noise.
+        options: dict[str, Any] = {"boundary": walls, "interval": interval, "tolerance": 1e-6}
+        solution = solve_mfg_grid(game, cells=n, steps=n, **options)
+        observe = _observer(solution, times, places)
         return solution, observe, np.exp(observe(np.log(solution.densities)))
 
-    state, path = LevenbergMarquardtState(trace.start), []
-    bends = game.horizon * (np.arange(BENDS) + 0.5) / BENDS
-    fit: Any = None
-    for k in range(weights + 1):
+    def compare() -> tuple[MeanFieldGameGridSolution, Observe, FloatArray, FloatArray]:
         solution, observe, m = predict(cells)
-        misfits = (m + (m - predict(cells // 2)[2]) / 3 - observed) / unit
-        if fit is not None:
-            misfit, freedom = misfits @ misfits, fit.freedom(state.parameters)
-            entry = {"weight": fit.weight, "misfit": misfit, "freedom": freedom}
-            entry["risk"] = misfit + 2 * freedom / len(observed)
-            path.append(entry | {"parameters": state.parameters})
-        if k == weights:
-            break
+        extrapolated = m + (m - predict(cells // 2)[2]) / 3
+        return solution, observe, m, (extrapolated - observed) / unit
+
+    advance = levenberg_marquardt(trace.start, FITTING_STEPS, geodesic=False)
+    bends = game.horizon * (np.arange(BENDS) + 0.5) / BENDS
+    parameters, path = trace.start, []
+    solution, observe, m, misfits = compare()
+    for weight in 10 * 0.25 ** np.arange(weights):
         steps, answer = wall_sensitivity(solution)
         response = observe(answer / solution.densities[..., None]) * m[:, None] / unit
-        offset = misfits - response @ trace(state.parameters, steps)[0]
-        fit = _Fit(trace, np.append(steps, bends), offset, response, 10 * 0.25**k)
-        for _ in range(FITTING_STEPS):
-            before, state = state, levenberg_marquardt_step(fit, state, geodesic=False)
-            if abs(before.loss - state.loss) <= 1e-9 * state.loss:
-                break
+        offset = misfits - response @ trace(parameters, steps)[0]
+        fit = _Fit(trace, np.append(steps, bends), offset, response, weight)
+        parameters, _ = advance(fit)
+        solution, observe, m, misfits = compare()
+        misfit, freedom = misfits @ misfits, fit.freedom(parameters)
+        entry = {"weight": weight, "misfit": misfit, "freedom": freedom, "parameters": parameters}
+        path.append(entry | {"risk": misfit + 2 * freedom / len(observed)})
     best = min(path, key=lambda entry: entry["risk"])
     return LearnedBoundary(trace, best["parameters"], boundary, interval[0], path)

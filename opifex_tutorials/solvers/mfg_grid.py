@@ -1,5 +1,6 @@
 """Mean field games by a classical method: Picard or Newton on a conservative grid scheme."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -93,6 +94,7 @@ class MeanFieldGameGridSolution:
         ]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a blow-up is reported
 def solve_mfg_grid(
     game: MeanFieldGame,
     *,
@@ -111,8 +113,8 @@ def solve_mfg_grid(
 
     Args:
         game: what to solve.
-        cells: from 8 to 2000. With the default, and as many steps, the second-order error of the
-            default ``CosineGame`` is 1.5e-4 in u.
+        cells: from 8 to 2000. The default, with as many steps, gives some four digits; the chapter
+            on mean field games measures them.
         steps: of time, from 4 to 20000.
         order: 1, upwind differences and implicit Euler (Achdou & Capuzzo-Dolcetta 2010), or 2,
             Scharfetter-Gummel rates and the implicit midpoint rule; see ``mfg_scheme``.
@@ -135,7 +137,7 @@ def solve_mfg_grid(
         ConvergenceError: with the history, if the iteration does not reach the tolerance.
     """
     require_choice("method", method, ("newton", "picard"))
-    require_between("damping", 0.5 if damping is None else damping, 1e-3, 1.0)
+    share = require_between("damping", 0.5 if damping is None else damping, 1e-3, 1.0)
     require_between("tolerance", tolerance, 1e-13, 1.0)
     require_integer("iterations", iterations, 1, 10_000)
     clock, history = Stopwatch(), History()
@@ -151,37 +153,38 @@ def solve_mfg_grid(
             history.seconds.append(clock.seconds)
             if square <= tolerance**2:
                 return new_u, new_m
-            share = 1.0 if method == "newton" else damping or 0.5
-            u, m = new_u, m + share * (new_m - m)
+            u, m = new_u, m + (1.0 if method == "newton" else share) * (new_m - m)
         raise ConvergenceError(f"change {np.sqrt(square):.1e} in u and m", history)
 
     try:
-        with np.errstate(over="ignore", invalid="ignore"):  # a blow-up is reported
-            if around is not None:
-                values, euler = scheme.sampled
-                u, m = values[:-1].ravel(), scheme.average(euler)
-            else:
-                scheme.set_theta(1.0)
-                u, m = picard(scheme, None, np.tile(scheme.initial_density, steps))
-            if order == 2 and around is None:
-                # Implicit Euler is the start, and tells where the midpoint rule must be limited.
-                u, m = iterate(u, m, "newton")
-                euler, history = scheme.densities(m), History()
-            for keep in KEEP:
-                if order == 2:
-                    scheme.limit(euler, keep)
-                u, m = iterate(u, m, method)
-                densities = scheme.densities(m)
-                if (densities > 0).all():
-                    values = np.vstack([u.reshape(steps, cells), game.terminal_cost(scheme.x)])
-                    return MeanFieldGameGridSolution(scheme, values, densities, history)
-            raise ConvergenceError("a density that is not positive", history)
+        u, m, euler = _start(scheme, iterate)
+        history = History()
+        for keep in KEEP if order == 2 else KEEP[-1:]:
+            scheme.limit(euler, keep)
+            u, m = iterate(u, m, method)
+            densities = scheme.densities(m)
+            if (densities > 0).all():
+                values = np.vstack([u.reshape(steps, cells), game.terminal_cost(scheme.x)])
+                return MeanFieldGameGridSolution(scheme, values, densities, history)
+        raise ConvergenceError("a density that is not positive", history)
     except ConvergenceError as error:
         raise ConvergenceError(
             f"{error} after {len(history.steps)} iterations with method={method!r}, "
             f"damping={damping}, cells={cells}, steps={steps}: tolerance={tolerance:g}",
             history,
         ) from error
+
+
+def _start(scheme: MeanFieldGameScheme, iterate: Callable[..., Any]) -> tuple[FloatArray, ...]:
+    """Return u and m to start from, flattened, and densities that tell where to limit θ."""
+    if scheme.around is not None:
+        values, densities = scheme.sampled
+        return values[:-1].ravel(), scheme.average(densities), densities
+    scheme.set_theta(1.0)
+    u, m = picard(scheme, None, np.tile(scheme.initial_density, scheme.N))
+    if scheme.order == 2:  # implicit Euler is positive: where does it empty a cell?
+        u, m = iterate(u, m, "newton")
+    return u, m, scheme.densities(m)
 
 
 def picard(

@@ -14,18 +14,17 @@ truncation error (defect correction, Stetter 1978).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.interpolate import CubicSpline
 
 from opifex_tutorials.losses.games import FORMULATIONS, imitation, is_even
 from opifex_tutorials.losses.torch_system import System
 from opifex_tutorials.problems.game import MeanFieldGame
 from opifex_tutorials.solvers.mfg_grid import MeanFieldGameGridSolution, solve_mfg_grid
 from opifex_tutorials.solvers.mfg_pinn import MfgPinnSolution, solve_mfg_pinn, untrained
+from opifex_tutorials.solvers.mfg_scheme import MeanFieldGameScheme
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import levenberg_marquardt
 from opifex_tutorials.validation import FloatArray, by_name, require_choice, require_integer
@@ -35,7 +34,6 @@ ROUTES = ("distill", "correct", "both")
 # be trained. On the periodic game, five seeds, it then took 8 to 12 steps to 1e-3 in u, against 23
 # to 28 from random weights; with the default damping, three seeds, about 20.
 IMITATION_DAMPING, TRAINING_DAMPING = 0.1, 1e-3
-MASSES = (129, 128)  # times and places for the mass of a network; smooth, and periodic or even
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,11 @@ class HybridHistory(History):
 
 @dataclass(frozen=True)
 class MfgHybridSolution:
-    """A network, corrected by a grid or not, with a population that stays one.
+    """A network, corrected by a grid or not.
 
-    Coordinates broadcast, time first.
+    Coordinates broadcast, time first. The density is what network and grid make of it, so that its
+    mass can be measured: with a correction it is one to rounding at the cells of the grid, and in
+    between as far as the correction is smooth.
 
     Attributes:
         network: the trained network.
@@ -87,25 +87,14 @@ class MfgHybridSolution:
         return u if self.correction is None else u + self.correction.value(t, x)
 
     def density(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
-        """Return m(t, x), divided by its integral over x, which the network leaves near one."""
-        m = self._product(t, x)
-        return m / self._mass(np.broadcast_to(np.asarray(t, dtype=float), m.shape))
+        """Return m(t, x)."""
+        m = self.network.density(t, x)
+        return m if self.correction is None else m * self.correction.density(t, x)
 
     def control(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
         """Return -λ∇u(t, x)."""
         a = self.network.control(t, x)
         return a if self.correction is None else a - self.game.kinetic * self.correction.slope(t, x)
-
-    def _product(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
-        m = self.network.density(t, x)
-        return m if self.correction is None else m * self.correction.density(t, x)
-
-    @cached_property
-    def _mass(self) -> CubicSpline:
-        (low, high), (times, places) = self.game.bounds["x"], MASSES
-        t = np.linspace(0, self.game.horizon, times)
-        x = low + (high - low) * (np.arange(places) + 0.5) / places
-        return CubicSpline(t, (high - low) * self._product(t[:, None], x).mean(axis=1))
 
 
 def solve_mfg_hybrid(
@@ -130,7 +119,8 @@ def solve_mfg_hybrid(
         cells: of the grid, with as many steps of time.
         order: of the scheme; by default 1 for the grid that is imitated, which needs to be right
             to a tenth only, and 2 for the one that corrects.
-        network: a solution to correct, instead of training one; only with ``"correct"``.
+        network: a solution to correct, instead of training one; only with ``"correct"``, and then
+            no ``options``.
         imitation_steps: of Levenberg-Marquardt on the values of the grid. With 10 the training
             takes longer; 50 cost more than they save.
         monitor: called with the solution of every stage and of every recorded step of the
@@ -139,15 +129,16 @@ def solve_mfg_hybrid(
             grid corrects what it leaves, 100 ``steps`` and no ``tolerance``.
 
     Raises:
-        ValueError: for a bad argument.
+        ValueError: for a bad argument, or a game on all of space and a route that corrects: in the
+            tail of the crowd a correction could be of either sign.
         ConvergenceError: if the training does not reach its tolerance, or the grid none.
         TrainingInterrupted: on Ctrl-C, with the network reached.
     """
-    require_choice("route", route, ROUTES)
-    require_integer("imitation_steps", imitation_steps, 1, 10_000)
-    if network is not None and (route != "correct" or getattr(network, "game", None) != game):
-        raise ValueError("network: allowed is a solution of this game, with route='correct'")
     clock, stages = Stopwatch(), list[Stage]()
+    coarse, fine = (1, 2) if order is None else (order, order)
+    require_integer("imitation_steps", imitation_steps, 1, 10_000)
+    MeanFieldGameScheme(game, cells, cells, fine)  # a bad grid is refused before the training
+    _check_route(game, route, network, options)
 
     def watch(solution: Any) -> float:
         with clock.paused():
@@ -157,7 +148,7 @@ def solve_mfg_hybrid(
         stages.append(Stage(name, clock.seconds, watch(solution)))
 
     if route != "correct":
-        grid = solve_mfg_grid(game, cells=cells, steps=cells, order=order or 1)
+        grid = solve_mfg_grid(game, cells=cells, steps=cells, order=coarse)
         close("grid", grid)
         network = _imitate(grid, seed, imitation_steps, options)
         close("distilled", network)
@@ -173,13 +164,27 @@ def solve_mfg_hybrid(
         close("trained", network)
     history.stages, correction = stages, None
     if route != "distill":
-        grid = solve_mfg_grid(game, cells=cells, steps=cells, order=order or 2, around=network)
+        grid = solve_mfg_grid(game, cells=cells, steps=cells, order=fine, around=network)
         u, m = grid.scheme.sampled
         correction = replace(grid, values=grid.values - u, densities=grid.densities / m)
     solution = MfgHybridSolution(network, correction, history)
     if correction is not None:
         close("corrected", solution)
     return solution
+
+
+def _check_route(
+    game: MeanFieldGame, route: str, network: MfgPinnSolution | None, options: dict[str, Any]
+) -> None:
+    require_choice("route", route, ROUTES)
+    by_name("formulation", options.get("formulation", "hard"), FORMULATIONS)
+    if route != "distill":
+        require_choice(f"route={route!r} with boundary", game.boundary, ("periodic", "neumann"))
+    if network is not None:
+        is_own = getattr(network, "game", None) == game
+        if not is_own or route != "correct" or options:
+            allowed = "a solution of this game, with route='correct' and no options of a training"
+            raise ValueError(f"network with route={route!r}, {options}: allowed is {allowed}")
 
 
 def _imitate(

@@ -33,6 +33,7 @@ from opifex_tutorials.training.history import ConvergenceError, History
 from opifex_tutorials.validation import FloatArray, require_between, require_integer
 
 Boundary = Callable[[FloatArray, float], tuple[ArrayLike, ArrayLike]]
+Control = Callable[[FloatArray, FloatArray], ArrayLike]  # (t, x) -> velocity
 POLICY_ITERATIONS = 50
 
 
@@ -75,7 +76,8 @@ class MeanFieldGameScheme:
         self.x = self.low + self.h * (np.arange(self.J) + 0.5)
         self.t = np.linspace(0.0, game.horizon, self.N + 1)
         self.is_periodic = game.boundary == "periodic" and boundary is None and interval is None
-        self.boundary = boundary
+        self.walls = [] if self.is_periodic else [0, -1]  # the cells beside them
+        self.boundary, self.has_other_walls = boundary, boundary is not None
         if game.boundary == "exact" and boundary is None:
             self.boundary = self._closed_form
         m0 = game.initial_density(self.x)
@@ -96,10 +98,9 @@ class MeanFieldGameScheme:
         self.around = around
         if around is not None:
             if self.boundary is not None:
-                raise ValueError(
-                    f"around with boundary={game.boundary!r}: allowed are the whole ring, or walls "
-                    "that mirror; in the tail of a crowd a correction need not be positive"
-                )
+                # In the tail of a crowd a correction need not be positive.
+                where = f"around with boundary={game.boundary!r}"
+                raise ValueError(f"{where}: allowed are the whole ring, or walls that mirror")
             places = self.t[:, None], self.x
             self.sampled = around.value(*places), around.density(*places)
         self.set_theta(1.0 if order == 1 else 0.5)
@@ -115,11 +116,13 @@ class MeanFieldGameScheme:
         potential = self.game.potential(self.t[:, None], self.x)
         self._potential = (theta * potential[1:] + (1 - theta) * potential[:-1]).ravel()
         self._wall, self._inflow = np.zeros((2, self.N, self.J))
+        self.wall_slopes = np.zeros((self.N, len(self.walls)))  # of ū
         if self.boundary is not None:
             for cell, x, outward in ((0, self.low, -1), (-1, self.high, 1)):
                 # ū and the flux belong to the time t_n + (1 - θ)Δt.
                 slope, flux = self.boundary(self.t[1:] - theta[:, cell] * self.dt, x)
-                self._wall[:, cell] = self.hamiltonian(outward * self.h * np.asarray(slope))
+                self.wall_slopes[:, cell] = slope
+                self._wall[:, cell] = self.hamiltonian(outward * self.h * self.wall_slopes[:, cell])
                 self._inflow[:, cell] = -outward * np.asarray(flux) / self.h
         if self.around is not None:
             self._remove_defect()
@@ -184,15 +187,21 @@ class MeanFieldGameScheme:
         past = ((1 - self.theta) * self._terminal).ravel()
         return self._difference @ (self.averaging @ u + past)
 
-    def jumps_of(self, control: Callable[[FloatArray, FloatArray], ArrayLike]) -> FloatArray:
-        """Return the δ for which agents move as ``control(t, x)``, finite at the faces, says."""
+    def jumps_of(self, control: Control) -> tuple[FloatArray, FloatArray]:
+        """Return the δ for which agents move as ``control(t, x)``, finite at the faces, says.
+
+        And the slopes of ū at the walls that it stands for, in the shape of ``wall_slopes``.
+        """
         left, right = self._beside
-        theta = (self.theta[:, left] + self.theta[:, right]) / 2
-        t, x = np.broadcast_arrays(self.t[1:, None] - theta * self.dt, self.faces)
-        delta = -self.h / self.game.kinetic * np.reshape(control(t, x), t.shape)
-        if not np.isfinite(delta).all():
+        between = (self.theta[:, left] + self.theta[:, right]) / 2
+        theta = np.hstack([between, self.theta[:, self.walls]])
+        places = np.hstack([self.faces, np.array([self.low, self.high])[self.walls]])
+        t, x = np.broadcast_arrays(self.t[1:, None] - theta * self.dt, places)
+        slopes = -np.reshape(control(t, x), t.shape) / self.game.kinetic
+        if not np.isfinite(slopes).all():
             raise ValueError("control with values that are not finite: allowed are finite values")
-        return np.hstack([delta, -delta]).ravel()
+        slopes, at_walls = np.hsplit(slopes, [len(self.faces)])
+        return self.h * np.hstack([slopes, -slopes]).ravel(), at_walls
 
     def hjb(self, u: FloatArray, m: FloatArray) -> FloatArray:
         """Return the residual of the HJB equation."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from opifex_tutorials.progress import progress
 from opifex_tutorials.training.history import ConvergenceError, Stopwatch
@@ -57,6 +58,9 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.solution = solution
 
 
+# The matrices of a small network are too small to share: threads of BLAS wait for each other, and
+# where other work runs, for their turn as well.
+@threadpool_limits.wrap(limits=1)
 def train(
     schedule: Schedule,
     solution: Any,

@@ -94,6 +94,24 @@ def test_page_reads_well_light_and_dark_wide_and_narrow(browser, site, page):
         tab.close()
 
 
+#: Text of each block of code that is wider than its box, folded cells opened.
+CUT_CODE = """() => {
+  document.querySelectorAll('details').forEach(folded => { folded.open = true });
+  return [...document.querySelectorAll('article div.highlight pre')]
+    .filter(code => !code.closest('.cell_output') && code.scrollWidth > code.clientWidth)
+    .map(code => code.textContent);
+}"""
+
+
+def test_no_code_is_cut_off_at_1280_pixels(browser, site, page):
+    tab, _, _ = visit(browser, f"{site}/{page}.html")
+    try:
+        tab.set_viewport_size({"width": 1280, "height": 900})
+        assert tab.evaluate(CUT_CODE) == []
+    finally:
+        tab.close()
+
+
 def test_page_reads_without_a_server(browser, page):
     tab, outside, complaints = visit(browser, (HTML / f"{page}.html").as_uri())
     try:

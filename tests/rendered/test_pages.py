@@ -75,7 +75,8 @@ def test_no_cell_ends_in_a_bare_number():
     executed = (ROOT / "_build" / "executed").glob("*.ipynb")
     found = {path.stem: [*bare_numbers(json.loads(path.read_text()))] for path in executed}
     assert set(found) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert {name: numbers for name, numbers in found.items() if numbers} == {}
+    lines = [f"{name}: {number}" for name, numbers in found.items() for number in numbers]
+    assert not lines, "\n".join(["results that are a bare number:", *lines])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,8 @@ def test_ledger_has_every_chapter_and_keeps_its_bounds(ledger):
 
 
 def test_bounds_are_close_or_say_why_not(ledger):
-    assert far_bounds(ledger) == []
+    far = far_bounds(ledger)
+    assert not far, "\n".join(["farther than CLOSE, without a reason:", *far])
 
 
 def far_bounds(ledger):
