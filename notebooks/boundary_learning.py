@@ -41,7 +41,7 @@
 # - what the density can tell about a boundary, and what it can never tell;
 # - how to put a network and a grid solver into one loop, with exact derivatives of both;
 # - why noise asks for a prior, and how the data can choose its strength;
-# - when a network is a better unknown than a spline, and when the two are the same;
+# - whether a network is a better unknown than a spline;
 # - why a PINN can find the right boundary without any data, and why that should worry you.
 
 # %% [markdown]
@@ -201,15 +201,15 @@ for axes, (count, level) in zip(panels, ((16, 0.05), (256, 0.01)), strict=True):
         number, signal, "o", ms=4, color=COLORS[1], label="the true slope"
     )
     axes.axhline(1, color=COLORS[4], ls="-")
-    axes.set(xlabel="component", yscale="log", ylim=(1e-4, None))
+    axes.set(xlabel="component", xticks=number[4::5])
     axes.set_title(f"{count} sensors, noise {level:.0%}")
-panels[0].set(ylabel="signal-to-noise ratio")
+panels[0].set(ylabel="signal-to-noise ratio", yscale="log", ylim=(1e-3, 300))
 panels[1].legend(loc="lower left")
 show(
     figure,
     alt="Two panels, ratios against the number of the component on a "
     "logarithmic axis. With 16 sensors one dot lies above one; with 256 about "
-    "nine do, most of them far below the line.",
+    "eight do, most dots lie far below the line.",
 )
 
 # %% [markdown]
@@ -416,9 +416,8 @@ noisy.table(
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-noise", "caption": "Error of the learned slope against the number of sensors: median and range of five seeds. Network and spline have the same prior, and their lines coincide almost everywhere. A slope of zero has the error one (gray)."}}
 measured = np.array([*noisy.measure(lambda run: run).values()])
-network, spline = measured.reshape(
-    2, 2, 3, 5, 3
-)  # level, sensors, seed, quantity
+shape = len(KINDS), len(LEVELS), len(COUNTS), 5, 3  # seeds, quantities
+network, spline = measured.reshape(shape)
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
 for axes, level, *both in zip(panels, LEVELS, network, spline, strict=True):
     for index, (name, runs) in enumerate(zip(KINDS, both, strict=True)):
@@ -449,6 +448,8 @@ for i, (word, limits) in enumerate(bounds.items()):
     note(f"gain_{word}_percent", gain, "cost", at_most=(1.5e-4, 1.3e-3)[i])
 worst = errors[1, 0].max()
 note("five_percent_16_worst", worst, "relative L2", at_most=4)
+failed = np.sum(errors[1, 0] > 1)
+note("five_percent_16_failed", failed, "seeds", at_least=1, at_most=3)
 for name, k, most in (("poor", chosen[1, 0], 3), ("rich", chosen[0, 2], 9)):
     bounds = {"at_least": most / 4, "at_most": most}
     note(f"freedom_{name}", np.median(k), "degrees of freedom", **bounds)
@@ -467,8 +468,9 @@ note("network_to_spline_worst", ratio, "ratio", at_most=2)
 # The spline is simpler, since the inner problem is linear; for this task it is what we would use.
 #
 # Nor does either beat the data. With 16 sensors and five percent the median error is
-# {glue:text}`boundary_learning.five_percent_16:.2f`, about that of a slope of zero, and in the worst seed
-# {glue:text}`boundary_learning.five_percent_16_worst:.1f`: with so few reports the estimated risk is noisy as well, and
+# {glue:text}`boundary_learning.five_percent_16:.2f`, hardly below that of a slope of zero; in
+# {glue:text}`boundary_learning.five_percent_16_failed:.0f` of the five seeds it is above, in the worst one
+# {glue:text}`boundary_learning.five_percent_16_worst:.1f`. With so few reports the estimated risk is noisy as well, and
 # there it chose to fit the noise. Yet the game forgives much. With the learned gate an agent could gain
 # {glue:text}`boundary_learning.gain_one_percent:.0e` with noise of one percent and
 # {glue:text}`boundary_learning.gain_five_percent:.0e` with five (largest of the medians), because
@@ -597,7 +599,7 @@ show(
 last = trained.median(lambda run: run.history.errors[-1])
 early = trained.median(lambda run: run.history.errors[1])
 limits = {"hard": ("hard", 8e-5), "soft": ("soft", 8e-5)}
-limits["blind"] = ("no reports", 4e-2)
+limits["blind"] = ("no reports", 3.9e-2)
 for key, (name, most) in limits.items():
     note(f"pinn_{key}", last[name], "relative L2", at_most=most)
 lead, unit = early["soft"] / early["hard"], "ratio of medians"
