@@ -53,6 +53,10 @@ from flax import nnx
 
 from opifex_tutorials.comparison import compare, spread
 from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
+
+# %% [markdown]
+# From the package come the exact solution, the ledger and the drawings:
+# %%
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.results import close_chapter, record
 from opifex_tutorials.tables import Table
@@ -115,8 +119,9 @@ axes.set(xlabel="x", ylabel="u(T, x)")
 figure.legend(loc="outside right upper")
 show(
     figure,
-    alt="Ten solutions against x, all falling steeply through zero in the middle, and a dashed "
-    "one among them. They differ little, most of all in the steepness of the fall.",
+    alt="Ten solutions against x, all falling steeply through zero in the "
+    "middle, and a dashed one among them. They differ little, most of all "
+    "in the steepness of the fall.",
 )
 
 # %% [markdown]
@@ -192,6 +197,10 @@ def draw_points(key):
     return jnp.stack(inside, 1), initial, jnp.concatenate(ends)
 
 
+# %% [markdown]
+# The published key:
+
+# %%
 KEY = jax.random.PRNGKey(42)
 POINTS = draw_points(KEY)
 
@@ -257,6 +266,11 @@ from opifex_tutorials.training.meta_learning import (
 )
 
 INNER = {"MAML": 5, "Reptile": 10}
+
+# %% [markdown]
+# Adaptations and meta-gradients of both methods:
+
+# %%
 ADAPT = {
     name: gradient_steps(loss, optax.sgd(0.01), INNER[name]) for name in INNER
 }
@@ -276,7 +290,11 @@ META_STEP = {
     for name, direction in DIRECTION.items()
 }
 
+# %% [markdown]
+# A hundred of them:
 
+
+# %%
 def meta_train(name, start, steps=100):
     """Return the meta-learned start and the losses."""
     losses = []
@@ -376,6 +394,11 @@ def published_seeds(key):
 sequence = published_seeds(KEY)
 next(sequence)  # drawn and not used
 STARTS = {name: draw_start(next(sequence)) for name in INNER}
+
+# %% [markdown]
+# Four draws for each test viscosity, of which the table uses two:
+
+# %%
 rows = [[draw_start(next(sequence)) for _ in range(4)] for _ in TEST]
 RANDOM = {100: stack([r[2] for r in rows]), 1000: stack([r[3] for r in rows])}
 
@@ -412,8 +435,8 @@ record(
     unit="relative deviation",
 )
 print(
-    f"both published trainings, compilation included: {published:.1f} s; MAML's losses agree "
-    f"with those printed to {max(misfits):.0e}"
+    f"both published trainings, compilation included: {published:.1f} s; "
+    f"MAML's losses agree with those printed to {max(misfits):.0e}"
 )
 
 # %% [markdown]
@@ -451,7 +474,11 @@ def hundred(starts, states, rate=0.01):
 
 fresh = jax.jit(jax.vmap(optax.adam(0.01).init))
 
+# %% [markdown]
+# A start for all test viscosities is a stack of copies:
 
+
+# %%
 def everywhere(start):
     """Return the same start for each of the test viscosities."""
     return jax.tree.map(lambda leaf: jnp.stack([leaf] * len(TEST)), start)
@@ -467,7 +494,11 @@ GRID = jnp.stack(
 ).reshape(-1, 2)
 XT = jnp.stack(jnp.broadcast_arrays(x, t), -1)
 
+# %% [markdown]
+# Both are compiled for all four viscosities at once:
 
+
+# %%
 @jax.jit
 def mean_residual(parameters):
     """Return the mean of |r| on the grid, for each test viscosity."""
@@ -475,6 +506,11 @@ def mean_residual(parameters):
     return jnp.abs(r).mean(axis=1)
 
 
+# %% [markdown]
+# Both are compiled for all four viscosities at once:
+
+
+# %%
 @jax.jit
 def errors(parameters):
     """Return the relative L2 error for each test viscosity."""
@@ -498,6 +534,10 @@ def evaluate(starts, steps=100):
     )
 
 
+# %% [markdown]
+# Every start, trained and untrained:
+
+# %%
 rows = {key: evaluate(everywhere(start)) for key, start in learned.items()}
 for name, start in STARTS.items():
     rows[name, "untrained"] = evaluate(everywhere(start))
@@ -513,6 +553,7 @@ PUBLISHED = {  # loss, residual
     ("random", "100 steps"): (0.119419, 0.165191),
     ("random", "1000 steps"): (0.007518, 0.067208),
 }
+# %% tags=["hide-input"]
 entries = [
     dict(
         start=name,
@@ -578,6 +619,10 @@ def nudge(start, seed):
     return jax.tree.unflatten(form, [p * (1 + 1e-7 * n) for p, n in pairs])
 
 
+# %% [markdown]
+# Five such starts, for 100 steps and for 1,000:
+
+# %%
 copies = [nudge(RANDOM[1000], seed) for seed in range(5)]
 short = np.array([evaluate(start)[0] for start in copies])
 long = np.array([evaluate(start, 1000)[0] for start in copies])
@@ -598,8 +643,9 @@ axes.set(xlabel="step of Adam", ylabel="loss (mean square)", yscale="log")
 figure.legend(loc="outside right upper")
 show(
     figure,
-    alt="Five curves of the loss between steps 901 and 1,000. They share a slowly falling floor and "
-    "jump above it at different steps. The dashed line of the published value lies just above the floor.",
+    alt="Five curves of the loss between steps 901 and 1,000. They share a "
+    "slowly falling floor and jump above it at different steps. The dashed "
+    "line of the published value lies just above the floor.",
 )
 
 # %% tags=["hide-input"]
@@ -620,6 +666,7 @@ record(
     at_most=1.0,
     unit="ratio of losses",
 )
+# %% tags=["hide-input"]
 record(
     "meta_optimization.random_1000_jumps",
     long.max() / target,
@@ -656,6 +703,11 @@ for name in INNER:
     ]
     losses = np.array([rows[key][0][-1] for key in path])
     parts[name] = -np.diff(losses) / (losses[0] - losses[-1])
+
+# %% [markdown]
+# As shares of the whole:
+
+# %%
 shares = [
     dict(zip(("method", "draw", "meta-training", "line"), (n, *p), strict=True))
     for n, p in parts.items()
@@ -730,8 +782,9 @@ figure.legend(
 )
 show(
     figure,
-    alt="Two panels, loss against meta-step, for MAML and Reptile. In each, the curve as published "
-    "starts and stays lower than the curve with a copy; all four fall very slowly.",
+    alt="Two panels, loss against meta-step, for MAML and Reptile. In each, the"
+    " curve as published starts and stays lower than the curve with a copy;"
+    " all four fall very slowly.",
 )
 
 # %% [markdown]
@@ -751,6 +804,11 @@ def end_loss(start):
 
 
 untrained = np.array([end_loss(start) for start in draws])
+
+# %% [markdown]
+# And after meta-training:
+
+# %%
 trained = {
     name: np.array([end_loss(meta_train(name, start)[0]) for start in draws])
     for name in INNER
@@ -775,6 +833,7 @@ record(
     at_least=1.2,
     unit="ratio of losses",
 )
+# %% tags=["hide-input"]
 rows_of = {"untrained": untrained, **trained}
 table = [
     dict(start=name, loss=spread(losses), ratio=spread(losses / untrained))
@@ -832,7 +891,11 @@ record(
 # %%
 BUDGET = 1800
 
+# %% [markdown]
+# Points are drawn anew for each viscosity and step:
 
+
+# %%
 def tasks_on(viscosities):
     """Return a sampler: key -> one task for each viscosity."""
 
@@ -907,7 +970,11 @@ def learn_donors(start, key):
 # %%
 ADAM = optax.adam(0.01)
 
+# %% [markdown]
+# MAML and FOMAML differ in one argument:
 
+
+# %%
 def learn_by_maml(start, key, rule=ADAM, first_order=False):
     """Meta-train by MAML: 6 gradients on each of 6 tasks a meta-step."""
     steps = BUDGET // 36 if first_order else BUDGET // 36 // 3
@@ -918,6 +985,11 @@ def learn_by_maml(start, key, rule=ADAM, first_order=False):
     return train(start, key)[0]
 
 
+# %% [markdown]
+# Reptile needs no gradient of its own:
+
+
+# %%
 def learn_by_reptile(start, key, budget=BUDGET):
     """Meta-train by Reptile: 30 gradients on each of 6 tasks a meta-step."""
     steps = budget // 180
@@ -938,7 +1010,11 @@ from opifex_tutorials.training.meta_learning import (
     meta_sgd_steps,
 )
 
+# %% [markdown]
+# The head is found by its name:
 
+
+# %%
 def learn_by_anil(start, key):
     """Meta-train by MAML while only the last layer adapts."""
     head = jax.tree_util.tree_map_with_path(
@@ -970,6 +1046,11 @@ def learn_by_meta_sgd(start, key):
 
 # %%
 LONGER = 6 * BUDGET
+
+# %% [markdown]
+# All learners by name:
+
+# %%
 LEARNERS = {
     "mean, 6 budgets": partial(learn_mean, budget=LONGER),
     "Reptile, 6 budgets": partial(learn_by_reptile, budget=LONGER),
@@ -1011,7 +1092,11 @@ COMBINE = {
     ),
 }
 
+# %% [markdown]
+# A product with these rows combines the weights of the donors:
 
+
+# %%
 def combine(donors, weights):
     """Return one combination of the donors for each test viscosity."""
     weights = jnp.asarray(weights, dtype=jnp.float32)
@@ -1027,7 +1112,11 @@ def combine(donors, weights):
 WATCHED = np.array([0, 5, 10, 20, 50, 100])
 RATES = (0.01, 0.001)
 
+# %% [markdown]
+# Both are compiled for all four viscosities at once:
 
+
+# %%
 @jax.jit
 def by_learned_rates(meta, factor):
     """Take 100 steps of Meta-SGD for each test viscosity."""
@@ -1051,6 +1140,11 @@ def follow(start, rate):
     return np.array([errors(p).mean() for p in (start, *later)])
 
 
+# %% [markdown]
+# The better of the two rates, by the median at the end:
+
+
+# %%
 def test(starts):
     """Return errors (seeds, watched) at the better rate, and the rate."""
     found = {r: np.array([follow(s, r) for s in starts]) for r in RATES}
@@ -1072,6 +1166,11 @@ starts = {
 }
 for name, weights in COMBINE.items():
     starts[name] = [combine(each, weights) for each in donors]
+
+# %% [markdown]
+# And the test of each:
+
+# %%
 results = {name: test(trees) for name, trees in starts.items()}
 
 # %% [markdown]
@@ -1109,7 +1208,7 @@ def entry(name):
 
 steps_shown = " ".join(f"{k}_steps" for k in WATCHED)
 Table(
-    f"Adam: relative L2 error (random starts after 1,000 steps: {yardstick:.3f})",
+    f"Adam: relative L2 error (random, 1,000 steps: {yardstick:.3f})",
     [entry(name) for name in results],
     f"start rate {steps_shown} range learned_in",
 )
@@ -1168,9 +1267,10 @@ axes.set_xscale("symlog", linthresh=5)
 figure.legend(loc="outside right upper")
 show(
     figure,
-    alt="Error against steps for five starts. The start trained at the mean viscosity begins lowest and "
-    "rises; the random start falls from far above; the dashed line of random starts after 1,000 steps lies "
-    "between them.",
+    alt="Error against steps for five starts. The start trained at the mean "
+    "viscosity begins lowest and rises; the random start falls from far "
+    "above; the dashed line of random starts after 1,000 steps lies between"
+    " them.",
 )
 
 # %% [markdown]
@@ -1194,7 +1294,11 @@ show(
 # %%
 import torch
 
+# %% [markdown]
+# The loss, with its derivatives by `grad` of `grad`:
 
+
+# %%
 def torch_loss(p, nu):
     """Return the published loss."""
     w1, b1, w2, b2, w3, b3 = p
@@ -1237,6 +1341,11 @@ data = (
 NAMES = [
     (a, b) for a in ("first", "second", "head") for b in ("kernel", "bias")
 ]
+
+# %% [markdown]
+# In PyTorch the weights are a tuple of tensors:
+
+# %%
 weights = tuple(
     torch.from_numpy(np.array(precise[a][b][...])) for a, b in NAMES
 )
@@ -1326,7 +1435,7 @@ ratios = [
     for b in untrained[:i]
 ]
 print(
-    f"ratio of losses: median {np.median(ratios):.2f}, largest {max(ratios):.2f}"
+    f"ratio of losses: median {np.median(ratios):.2f}, most {max(ratios):.2f}"
 )
 assert np.isclose(max(ratios), luck)
 

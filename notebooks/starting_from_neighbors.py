@@ -42,6 +42,7 @@
 # %%
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from types import SimpleNamespace
 
@@ -52,6 +53,10 @@ import numpy as np
 import optax
 
 from opifex_tutorials.comparison import spread
+
+# %% [markdown]
+# From the package come the problem, the ledger and what runs side by side:
+# %%
 from opifex_tutorials.parallel import side_by_side
 from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
 from opifex_tutorials.problems.burgers import BurgersProblem
@@ -82,6 +87,10 @@ def task(nu):
     return BurgersProblem(float(nu), final_time=0.5)
 
 
+# %% [markdown]
+# The exact solutions, evaluated once:
+
+# %%
 TRUTH = {
     float(nu): task(nu).exact(*points_of_error)
     for nu in (*HELD_OUT, *OUTSIDE, *WIDE)
@@ -100,8 +109,8 @@ axes.set(xlabel="position x (length)", ylabel="velocity u (length / time)")
 axes.legend()
 show(
     figure,
-    alt="Nine gray curves, all falling through zero in the middle, the steeper the smaller the "
-    "viscosity; three colored ones lie between them.",
+    alt="Nine gray curves, all falling through zero in the middle, the steeper "
+    "the smaller the viscosity; three colored ones lie between them.",
 )
 
 # %% [markdown]
@@ -122,6 +131,11 @@ def system_of(nu, seed):
     return System(program, task(nu), program.sample(task(nu), (seed, 0)))
 
 
+# %% [markdown]
+# The error of a network on one viscosity:
+
+
+# %%
 def distance(nu, parameters):
     """Return the relative L2 error of a network on one viscosity."""
     u = program.evaluate(task(nu), parameters, points_of_error)
@@ -146,9 +160,13 @@ def distance(nu, parameters):
 # %%
 START, GOAL = 0.0158, PUBLISHED[0]
 
+# %% [markdown]
+# First a donor, then five steps from it with either damping:
 
+
+# %%
 def one_neighbor(seed):
-    """Return the errors after 0 to 5 steps, with the usual and a small damping."""
+    """Return errors after 0 to 5 steps, with the usual and a small damping."""
     donor = adapt(
         system_of(START, seed),
         program.initial_parameters(seed),
@@ -168,7 +186,7 @@ def one_neighbor(seed):
 
 # %%
 def in_halves(run, seeds=range(5)):
-    """Return ``run(seed)`` of every seed, in two processes that compile once."""
+    """Return ``run(seed)`` of every seed; each process compiles once."""
 
     def half(chosen):
         return [run(seed) for seed in chosen]
@@ -177,6 +195,10 @@ def in_halves(run, seeds=range(5)):
     return [*chain(*side_by_side(half, [first, second], "seeds"))]
 
 
+# %% [markdown]
+# The gain of the small damping, median and range:
+
+# %%
 careful, bold = np.moveaxis(in_halves(one_neighbor), 1, 0)
 gains = careful[:, -1] / bold[:, -1]
 print(f"careful / bold after 5 steps: {spread(gains)}")
@@ -201,8 +223,9 @@ axes.set(xlabel="steps", ylabel="relative L2 error", yscale="log")
 axes.legend()
 show(
     figure,
-    alt="Error against steps for two first dampings. Both begin at the same error; with the small "
-    "one it falls by orders of magnitude within a few steps, with the usual one slowly.",
+    alt="Error against steps for two first dampings. Both begin at the same "
+    "error; with the small one it falls by orders of magnitude within a few"
+    " steps, with the usual one slowly.",
 )
 
 # %% [markdown]
@@ -221,7 +244,11 @@ show(
 # %%
 FIRST, NEXT = 100, 15
 
+# %% [markdown]
+# `solve_branch` goes from each member to the next:
 
+
+# %%
 def solve_donors(seed, members=DONORS):
     """Return the library of donors, and the seconds that it took."""
     clock = time.perf_counter()
@@ -252,7 +279,11 @@ def solve_donors(seed, members=DONORS):
 # %%
 FAMILY = DONORS[::2]  # the five viscosities to learn from at once
 
+# %% [markdown]
+# A system needs two methods only:
 
+
+# %%
 @dataclass
 class Stacked:
     """Several viscosities as one system, for one set of weights."""
@@ -287,6 +318,11 @@ from opifex_tutorials.training.meta_learning import (
 )
 
 ROUNDS, INSIDE = 9, 5
+
+# %% [markdown]
+# Five trials of Levenberg–Marquardt inside, on one viscosity each:
+
+# %%
 inner = levenberg_marquardt_steps(
     lambda p, data: program.linearize(data[0], p, data[1]),
     lambda p, data: program.residuals(data[0], p, data[1]),
@@ -303,7 +339,7 @@ DIRECTIONS = {
 
 # %%
 def compile_meta_trainings():
-    """Return for each method a function (start, key) -> learned start, losses."""
+    """Return the meta-trainings: (start, key) -> learned start, losses."""
     data = [(task(nu), program.sample(task(nu), (0, 0))) for nu in FAMILY]
     tasks = stack([Task(support=d, query=d) for d in data])
     return {
@@ -318,7 +354,11 @@ def compile_meta_trainings():
 # %%
 JOINT = 20
 
+# %% [markdown]
+# Each of them from the same random weights:
 
+
+# %%
 def single_starts(seed, trainings):
     """Return the name of each start with its weights."""
     untrained = program.initial_parameters(seed)
@@ -348,7 +388,11 @@ def single_starts(seed, trainings):
 # %%
 LOW, HIGH = np.log(DONORS[[0, -1]])
 
+# %% [markdown]
+# The bounds name the coordinates, the viscosity first:
 
+
+# %%
 @dataclass(frozen=True)
 class BurgersFamily:
     """All viscosities of the range at once."""
@@ -385,36 +429,48 @@ def member(problem, points, nu):
 # %%
 from opifex_tutorials.losses.jax_system import Condition, Formulation, Trial
 
+# %% [markdown]
+# The trial function first:
 
-def conditioned(problem, points):
-    """Return the formulation of the whole family."""
 
-    def at(nu):
-        return member(problem, points, nu)
+# %%
+def conditioned_trial(problem, points):
+    """Return the trial function with the viscosity as a coordinate."""
 
     def features(nu, t, x):
-        return jnp.append(at(nu).trial.features(t, x), feature(nu))
+        inputs = member(problem, points, nu).trial.features(t, x)
+        return jnp.append(inputs, feature(nu))
 
     def candidate(N):
         def u(nu, t, x):
-            inside = at(nu).trial.candidate(lambda t, x: N(nu, t, x))
-            return inside(t, x)
+            trial = member(problem, points, nu).trial
+            return trial.candidate(lambda t, x: N(nu, t, x))(t, x)
 
         return u
 
-    def residual(u):
-        def of_member(nu, t, x):
-            (condition,) = at(nu).conditions
-            return condition.residual(lambda t, x: u(nu, t, x))(t, x)
+    return Trial(features, candidate)
 
-        return of_member
+
+# %% [markdown]
+# Its residual and its points are those of a member, too:
+
+
+# %%
+def conditioned(problem, points):
+    """Return the formulation of the whole family."""
+
+    def of_member(nu):
+        return member(problem, points, nu).conditions[0]
+
+    def residual(u):
+        return lambda nu, t, x: of_member(nu).residual(partial(u, nu))(t, x)
 
     def place(z):
         nu = jnp.exp(LOW + (HIGH - LOW) * z[2])
-        return nu, *at(nu).conditions[0].place(z[:2])
+        return nu, *of_member(nu).place(z[:2])
 
     asked = Condition(residual, place, dimension=3, points=points)
-    return Formulation(Trial(features, candidate), (asked,))
+    return Formulation(conditioned_trial(problem, points), (asked,))
 
 
 # %% [markdown]
@@ -425,7 +481,11 @@ def conditioned(problem, points):
 CONDITIONED = 40
 family = Program(conditioned, BurgersFamily(), points=2048, hidden=(16, 16))
 
+# %% [markdown]
+# Training it, and folding the feature into the bias:
 
+
+# %%
 def learn_conditioned(seed):
     """Return the rule ν -> start of the conditioned network."""
     problem = BurgersFamily()
@@ -466,6 +526,11 @@ class Reduced:
         return {"t": (0.0, self.final_time), "x": (-1.0, 1.0)}
 
 
+# %% [markdown]
+# The basis is behind the two hidden layers of each donor:
+
+
+# %%
 def frozen(problem, points):
     """Return a formulation whose network is linear in the donors' features."""
     layer = burgers_layer(problem, points)
@@ -495,6 +560,11 @@ def layers_of(theta):
     return *first, *second
 
 
+# %% [markdown]
+# One compiled program serves all seeds and viscosities:
+
+
+# %%
 def adapt_frozen(reduced, library, nu, seed):
     """Return the error after ten steps on the last layer."""
     layers = tuple(map(layers_of, library.parameters))
@@ -524,6 +594,11 @@ def follow(name, start, nu, seed):
     return adapt(system_of(nu, seed), start, steps, damping=damping)
 
 
+# %% [markdown]
+# Errors at the watched steps:
+
+
+# %%
 def errors_along(path, nu):
     """Return the error at each of STEPS, NaN beyond the end of the path."""
     reached = [distance(nu, path[k]) for k in STEPS if k < len(path)]
@@ -536,7 +611,7 @@ def errors_along(path, nu):
 
 # %%
 def test_rules(rules, seed):
-    """Return for each rule ν -> start its errors, and every tenth step of random."""
+    """Return errors for each rule ν -> start; every tenth step of random."""
     errors, every_tenth = {}, []
     for name, rule in rules.items():
         paths = [follow(name, rule(nu), nu, seed) for nu in HELD_OUT]
@@ -551,6 +626,11 @@ def test_rules(rules, seed):
     return errors, every_tenth
 
 
+# %% [markdown]
+# Ten steps from interpolated weights, for viscosities elsewhere:
+
+
+# %%
 def ten_steps(library, viscosities, seed):
     """Return errors ten steps after the interpolated start."""
     return [
@@ -605,6 +685,10 @@ def run_some(seeds):
     return [run(seed, trainings, reduced) for seed in seeds]
 
 
+# %% [markdown]
+# All runs, and for each start the worst error after ten steps:
+
+# %%
 runs = [*chain(*side_by_side(run_some, [(0, 1, 2), (3, 4)], "seeds"))]
 errors = {
     name: np.array([r.errors[name] for r in runs]) for name in runs[0].errors
@@ -730,8 +814,8 @@ axes.set(ylabel="relative L2 error", yscale="log")
 figure.legend(loc="outside right upper")
 show(
     figure,
-    alt="Error after ten steps against viscosity for five starts. Random and FOMAML are highest; "
-    "the interpolated library is the lowest.",
+    alt="Error after ten steps against viscosity for five starts. Random and "
+    "FOMAML are highest; the interpolated library is the lowest.",
 )
 
 # %% [markdown]
@@ -932,9 +1016,7 @@ strangers = [
 TRUTH[float(between)] = task(between).exact(*points_of_error)
 mixed = distance(between, sum(strangers) / 2)
 alone = [distance(between, theta) for theta in strangers]
-print(
-    f"either: {alone[0]:.0e}, {alone[1]:.0e}; the mean of the weights: {mixed:.0e}"
-)
+print(f"either: {alone[0]:.0e}, {alone[1]:.0e}; mean of weights: {mixed:.0e}")
 assert mixed > max(alone)
 
 # %% [markdown]
