@@ -450,7 +450,8 @@ def test_dependencies_of_the_real_chapters():
     found = {path.stem: book.dependencies(path) for path in book.notebooks()}
     for name, files in found.items():
         loaded = set().union(*(frameworks(file.read_text(encoding="utf-8")) for file in files))
-        assert loaded == {"jax", "torch"} if name in ABOUT_BOTH else len(loaded) <= 1, name
+        reached = f"{name} reaches {sorted(loaded)}; does it import a module that is not there?"
+        assert loaded == {"jax", "torch"} if name in ABOUT_BOTH else len(loaded) <= 1, reached
         assert package / "results.py" in files
         assert (package / "environment/report.py" in files) == (name == "environment_check")
     pinn = {"solvers/burgers_pinn.py", "problems/burgers.py", "training/levenberg_marquardt.py"}
