@@ -45,14 +45,6 @@ RESULT = re.compile(
 )
 #: In docstrings and descriptions of figures decimals are defaults, ranges, places; these are not.
 RESULT_IN_CODE = re.compile(r"(?<![\w.])(?:\d[\d.]*[eE]-\d+|\d[\d.]*\s?[%×]|10⁻[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
-#: Modules whose docstrings still hold typed results. Only ever remove a name.
-STILL_TYPED = {
-    "problems/burgers.py",
-    "problems/game.py",
-    "problems/linear.py",
-    "solvers/burgers_grid.py",
-    "training/transfer.py",
-}
 #: A parameter may stand in a formula; a measured power of ten may not hide there.
 HIDDEN_IN_MATH = re.compile(r"\d\s*(?:\\times|\\cdot)\s*10\s*\^\s*(?:\{-?\d+\}|-?\d)")
 
@@ -136,7 +128,7 @@ def test_no_result_is_typed_into_a_docstring():
             typed = [r for text in texts for r, _ in typed_results(text, RESULT_IN_CODE)]
             if typed:
                 found[file.relative_to(PACKAGE).as_posix()] = typed
-    assert {name: typed for name, typed in found.items() if name not in STILL_TYPED} == {}
+    assert found == {}
 
 
 def descriptions(source):

@@ -60,7 +60,7 @@ class BurgersProblem:
                       {\int w(y) e^{-\eta^2/4\nu t} d\eta}, \quad y = x - \eta, \quad
             w(y) = e^{-\cos(\pi y) / 2\pi\nu}
 
-        with Gauss-Hermite nodes, accurate to 1e-12 (Hopf 1950; Cole 1951).
+        with Gauss-Hermite nodes, accurate to twelve digits (Hopf 1950; Cole 1951).
 
         Args:
             t: times in [0, final_time].

@@ -103,7 +103,7 @@ class MeanFieldGame:
         coupling: the running cost is ``potential(t, *x) + coupling(m)``.
         boundary: ``"periodic"``, ``"neumann"`` (u and m have no slope at the walls) or ``"exact"``
             (all of space, cut off to a box whose walls reflect; u has the slope of the closed
-            form there, and the exact flux is about 1e-8 of its largest value).
+            form there, and the exact flux is as small as the tail of the crowd).
         kinetic: λ of the equations.
     """
 

@@ -52,7 +52,7 @@ class HeatProblem(_Evolution):
     r""":math:`u_t = \kappa u_{xx}` on (0, 1), zero at both ends.
 
     Args:
-        diffusivity: κ, from 0.001 to 1. With the default 0.05 the third mode decays by 99 %.
+        diffusivity: κ, from 0.001 to 1. With the default 0.05 the third mode all but decays.
         final_time: from 0.01 to 10.
         amplitudes: of the sines in the initial value, one to eight finite numbers.
 

@@ -64,7 +64,7 @@ def solve_burgers_grid(
 
     Args:
         problem: what to solve.
-        points: of the periodic grid on [-1, 1), even. The default resolves ν = 0.003 to 1e-7.
+        points: of the periodic grid on [-1, 1), even. The default resolves ν = 0.003.
         steps: of time.
         tolerance: largest allowed share of the upper half of the spectrum in its maximum; more
             means that the layer is not resolved.
