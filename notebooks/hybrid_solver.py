@@ -355,9 +355,10 @@ for i, name in enumerate(("value", "density")):
 # %% [markdown]
 # For the networks of 100 steps the order of the scheme stays: {glue:text}`hybrid_solver.value_order:.2f` for
 # the value and {glue:text}`hybrid_solver.density_order:.2f` for the density between the two finer grids (medians).
-# On the same grids, and not counting the training, the error of the value is at least
-# {glue:text}`hybrid_solver.value_gain:.0f` times smaller than that of the grid alone, and value and density
-# are at least {glue:text}`hybrid_solver.gain_over_network:.1f` times better than those of the network alone.
+# On the same grids, and not counting the training, value and density are at least
+# {glue:text}`hybrid_solver.value_gain:.0f` and {glue:text}`hybrid_solver.density_gain:.0f` times better than those of
+# the grid alone, and both at least {glue:text}`hybrid_solver.gain_over_network:.1f` times better than those of the
+# network alone.
 #
 # ## A grid that teaches: distillation
 #
