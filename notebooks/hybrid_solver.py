@@ -525,7 +525,7 @@ for name, error, drift in (
 ):
     note(f"{name}_value", u[name], "relative L2", at_most=error)
     note(f"{name}_drift", worst[name][2], "mass", at_most=drift)
-    note(f"{name}_exploitability", worst[name][3], "cost", at_most=9e-10)
+    note(f"{name}_exploitability", worst[name][3], "cost", at_most=8e-10)
 note("network_drift", worst["network"][2], "mass", at_most=5e-5)
 floor = exploitability(game, lambda t, x: -game.value_gradient(t, x)[0])
 note("exploitability_floor", floor, "cost", at_most=8e-10)
