@@ -1228,7 +1228,7 @@ FOUND = {
     "adam_tenfold": (reptile_100 / yardstick, None, 1.0, "ratio of errors"),
     "adam_break_even": (LONGER / 900, None, 20, "queries"),
     "reptile_before": (at("Reptile, 6 budgets", 0), None, 0.4, "relative L2"),
-    "random_100": (at("random", -1), 0.1, 0.6, "relative L2"),
+    "random_100": (at("random", -1), 0.2, 0.6, "relative L2"),
 }
 for key, (value, low, high, unit) in FOUND.items():
     bounds = {"at_least": low, "at_most": high}
