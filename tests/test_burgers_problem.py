@@ -106,3 +106,16 @@ def test_bad_arguments_are_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message) as caught:
         make()
     assert "allowed are" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("viscosity", 1e-3, 0.5), ("final_time", 1e-2, 2)]
+)
+def test_the_ranges_are_those_of_the_docstring(name, low, high):
+    def make(value):
+        return BurgersProblem(**{"viscosity": 0.01, name: value})
+
+    assert [getattr(make(end), name) for end in (low, high)] == [low, high]
+    for beyond in (0.999 * low, 1.001 * high):
+        with pytest.raises(ValueError, match=f"{name}="):
+            make(beyond)

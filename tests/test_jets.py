@@ -1,4 +1,4 @@
-"""Jets through a tanh network in JAX, against calculus by hand and nested differentiation."""
+"""Jets through a tanh network, in JAX and in PyTorch, against calculus by hand and nesting."""
 
 from itertools import pairwise
 
@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 from opifex_tutorials.losses.jax_system import derivative
 from opifex_tutorials.models import flax_jets as jets
+from opifex_tutorials.models import torch_jets
 from opifex_tutorials.models.precision import enable_float64
 
 enable_float64()
@@ -127,3 +129,49 @@ def test_a_known_network_can_be_differentiated_at_its_point():
     np.testing.assert_allclose(product_rule(*point), [2 + 0.4 * 3, 20 + 0.4 * 30])
     alone = jets.as_field(known[:, :1], indices.index)
     assert alone(*point).shape == ()
+
+
+def in_torch(f, z):
+    """The jet of a function of (t, x, y) by nested differentiation in PyTorch."""
+    points = [z_i.clone().requires_grad_() for z_i in z]
+    value = f(*points) + 0 * sum(z_i**3 for z_i in points)
+    first = torch.autograd.grad(value.sum(), points, create_graph=True)
+    second = [
+        torch.autograd.grad(g.sum(), z_i, retain_graph=True)[0]
+        for g, z_i in zip(first, points, strict=True)
+    ]
+    return torch.stack([value, *first, sum(second[1:])]).detach()
+
+
+POINTS = torch.from_numpy(np.random.default_rng(2).normal(size=(3, 5)))
+
+
+@pytest.mark.parametrize(
+    ("carried", "plain"),
+    [
+        (torch_jets.product, lambda a, b: a * b),
+        (lambda a, b: torch_jets.cos(a), lambda a, b: torch.cos(a)),
+        (lambda a, b: torch_jets.tanh(b), lambda a, b: torch.tanh(b)),
+        (lambda a, b: torch_jets.affine(a, -1.0, 3.0, 2.0), lambda a, b: a - 1),
+    ],
+)
+def test_the_twin_in_pytorch_against_nested_differentiation(carried, plain):
+    def one(t, x, y):
+        return t * x**2 + x * y
+
+    def other(t, x, y):
+        return t + 2 * x + y**3
+
+    jet = carried(in_torch(one, POINTS), in_torch(other, POINTS))
+    expected = in_torch(lambda *z: plain(one(*z), other(*z)), POINTS)
+    np.testing.assert_allclose(jet, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_coordinates_and_functions_of_space_in_pytorch():
+    for axis, jet in enumerate(torch_jets.coordinates(*POINTS)):
+        np.testing.assert_array_equal(jet, in_torch(lambda *z, i=axis: z[i], POINTS))
+    jet = torch_jets.of_space(lambda x, y: x**3 * y + y**2, POINTS[1:])
+    expected = in_torch(lambda t, x, y: x**3 * y + y**2 + 0 * t, POINTS)
+    np.testing.assert_allclose(jet, expected, atol=1e-13)
+    linear = torch_jets.of_space(lambda x, y: 2 * x, POINTS[1:])
+    np.testing.assert_array_equal(linear[2:], np.tile([[2.0], [0.0], [0.0]], 5))

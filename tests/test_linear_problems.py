@@ -16,7 +16,7 @@ from opifex_tutorials.problems.linear import (
 
 enable_float64()
 
-AMPLITUDES = (1.0, -0.3, 0.5)
+AMPLITUDES = (1.0, -0.3, 0.5, 0.0, 0.2, -0.1, 0.05, 0.02)  # eight, as many as allowed
 POINTS = np.random.default_rng(0).random((2, 40))
 
 
@@ -32,7 +32,7 @@ def modes(amplitudes, *point):
 
 def heat_form(problem):
     def u(t, x):
-        rates = [problem.diffusivity * (k * jnp.pi) ** 2 for k in range(1, 4)]
+        rates = [problem.diffusivity * (k * jnp.pi) ** 2 for k in range(1, 9)]
         return sum(m * jnp.exp(-r * t) for m, r in zip(modes(AMPLITUDES, x), rates, strict=True))
 
     return u
@@ -92,6 +92,8 @@ def test_source_is_the_negative_laplacian(dimension):
         (lambda: PoissonProblem(dimension=3), "dimension=3"),
         (lambda: PoissonProblem(dimension=True), "dimension=True"),
         (lambda: HeatProblem(amplitudes=()), r"amplitudes=\(\)"),
+        (lambda: HeatProblem(amplitudes=(1.0,) * 9), r"amplitudes=.*1 to 8"),
+        (lambda: HeatProblem(amplitudes=[1.0]), r"amplitudes=\[1\.0\]"),
         (lambda: WaveProblem(amplitudes=(1.0, np.inf)), "amplitudes="),
         (lambda: PoissonProblem(2).exact(np.zeros(2), np.zeros(3)), "shapes x"),
         (lambda: WaveProblem().exact(0.5, 1.5), "x="),
@@ -100,3 +102,19 @@ def test_source_is_the_negative_laplacian(dimension):
 def test_bad_arguments_are_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "low", "high"),
+    [
+        (HeatProblem, "diffusivity", 1e-3, 1),
+        (HeatProblem, "final_time", 1e-2, 10),
+        (WaveProblem, "speed", 0.1, 10),
+        (WaveProblem, "final_time", 1e-2, 10),
+    ],
+)
+def test_the_ranges_are_those_of_the_docstrings(kind, name, low, high):
+    assert [getattr(kind(**{name: end}), name) for end in (low, high)] == [low, high]
+    for beyond in (0.999 * low, 1.001 * high):
+        with pytest.raises(ValueError, match=f"{name}="):
+            kind(**{name: beyond})

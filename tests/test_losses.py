@@ -2,7 +2,7 @@
 
 import pickle
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from multiprocessing import get_context
@@ -30,6 +30,7 @@ from opifex_tutorials.losses.jax_system import (
     Program,
     System,
     Trial,
+    centered,
     derivative,
     interior,
 )
@@ -73,6 +74,15 @@ def test_derivatives_of_a_polynomial():
     assert derivative(u, 0)(2.0, 3.0) == pytest.approx(2 * 2 * 27)
     assert derivative(derivative(u, 1), 1)(2.0, 3.0) == pytest.approx(4 * 6 * 3)
     assert derivative(derivative(u, 0), 1)(2.0, 3.0) == pytest.approx(2 * 2 * 3 * 9)
+
+
+def test_a_box_is_mapped_to_the_cube_and_to_its_center():
+    place = interior({"t": (1.0, 4.0), "x": (-2.0, 6.0)})
+    np.testing.assert_allclose(place(jnp.array([0.0, 1.0])), [1, 6])
+    np.testing.assert_allclose(place(jnp.array([1 / 3, 0.25])), [2, 0])
+    for low, high in ((1.0, 4.0), (-2.0, 6.0), (-3.0, -1.0)):
+        values = jnp.array([low, (low + high) / 2, high])
+        np.testing.assert_allclose(centered(values, low, high), [-1, 0, 1])
 
 
 def test_burgers_residual_by_hand():
@@ -250,13 +260,15 @@ class Advection:
 
     speed: float = 1.0
     sign: int = 1
+    source: np.ndarray = field(default_factory=lambda: np.array([0.0, 1.0]))
     bounds: ClassVar = {"t": (0.0, 1.0), "x": (0.0, 1.0)}
 
 
 def advection(problem, points):
     def residual(u):
         u_t, u_x = derivative(u, 0), derivative(u, 1)
-        return lambda t, x: u_t(t, x) + problem.sign * problem.speed * u_x(t, x)
+        transport = problem.sign * problem.speed
+        return lambda t, x: u_t(t, x) + transport * u_x(t, x) - jnp.polyval(problem.source, x)
 
     trial = Trial(lambda t, x: jnp.stack([t, x]), lambda N: lambda t, x: jnp.sin(x) + t * N(t, x))
     return Formulation(trial, (Condition(residual, interior(problem.bounds), 2, points),))
@@ -272,6 +284,9 @@ def test_any_frozen_dataclass_with_bounds_is_a_problem():
     assert program.residuals._cache_size() == 2  # an integer does
     # the residual is linear in the speed
     np.testing.assert_allclose(fast - slow, slow - 0.5 * (slow + back), atol=1e-14)
+    forced = program.residuals(Advection(source=np.array([0.0, 3.0])), theta, points)
+    assert program.residuals._cache_size() == 2  # an array of the same shape does not
+    np.testing.assert_allclose(forced, slow - 2 / 32**0.5, atol=1e-14)
 
 
 def test_a_problem_that_is_not_frozen_is_refused():

@@ -216,3 +216,31 @@ def test_the_published_example():
 def test_bad_arguments_are_refused_with_a_reason(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "low", "high"),
+    [
+        (CosineGame, "viscosity", 1e-3, 10),
+        (CosineGame, "kinetic", 1e-3, 1e3),
+        (CosineGame, "horizon", 1e-2, 10),
+        (CosineGame, "alpha", 1e-9, 1 - 1e-9),
+        (CosineGame, "beta", 1e-9, 1 - 1e-9),
+        (CosineGame, "dimension", 1, 1000),
+        (Coupling, "strength", 0, 1e3),
+        (Coupling, "exponent", 0.1, 10),
+        (LinearQuadraticGame, "running_weight", 1e-3, 100),
+        (LinearQuadraticGame, "terminal_weight", 0, 100),
+        (LinearQuadraticGame, "attraction", 0, 1),
+        (LinearQuadraticGame, "terminal_attraction", 0, 1),
+        (LinearQuadraticGame, "initial_mean", -10, 10),
+        (LinearQuadraticGame, "initial_variance", 1e-3, 10),
+    ],
+)
+def test_the_ranges_of_the_parameters(make, name, low, high):
+    for end in (low, high):
+        assert getattr(make(**{name: end}), name) == end
+    step = 1 if name == "dimension" else 1e-10 * max(abs(low), abs(high))
+    for beyond in (low - step, high + step):
+        with pytest.raises(ValueError, match=f"{name}="):
+            make(**{name: beyond})
