@@ -31,7 +31,7 @@ def sine_series(coefficients: Sequence[Any], *x: Any) -> Any:
     )
 
 
-class _Evolution:
+class Evolution:
     """What heat and wave equation share: an interval, a final time, and a sum of sines to start."""
 
     final_time: float
@@ -48,7 +48,7 @@ class _Evolution:
 
 
 @dataclass(frozen=True)
-class HeatProblem(_Evolution):
+class HeatProblem(Evolution):
     r""":math:`u_t = \kappa u_{xx}` on (0, 1), zero at both ends.
 
     Args:
@@ -78,7 +78,7 @@ class HeatProblem(_Evolution):
 
 
 @dataclass(frozen=True)
-class WaveProblem(_Evolution):
+class WaveProblem(Evolution):
     r""":math:`u_{tt} = c^2 u_{xx}` on (0, 1), zero at both ends, initially at rest.
 
     Args:
