@@ -328,7 +328,7 @@ record(
     at_least=1.0,
     unit="drift of a bias",
 )
-record(
+_ = record(
     "meta_optimization.copy_drift",
     drift["copy"],
     at_most=0.0,
@@ -659,7 +659,7 @@ record(
     unit="relative deviation",
     loose="one step of a curve that jumps",
 )
-record(
+_ = record(
     "meta_optimization.random_1000_floor",
     long.min() / target,
     at_least=0.8,
@@ -674,7 +674,7 @@ record(
     unit="ratio of losses",
     loose=lies_between,
 )
-record(
+_ = record(
     "meta_optimization.random_100_nudged",
     np.ptp(short[:, -1]) / short[0, -1],
     at_most=1e-5,
@@ -732,7 +732,7 @@ for key, (value, low, high) in BOUNDS.items():
         at_most=high,
         unit="share of the gain",
     )
-record(
+_ = record(
     "meta_optimization.reptile_copy",
     rows["Reptile", "with a copy"][0][-1] / rows["random", "100 steps"][0][-1],
     at_least=0.85,
@@ -828,7 +828,7 @@ for name, ratio in ratios.items():
     most = {"MAML": 0.15, "Reptile": 0.06}[name]
     record(f"{key}_spread", ratio.std(), at_most=most, unit="ratio of losses")
 luck = untrained.max() / untrained.min()
-record(
+_ = record(
     "meta_optimization.luck_of_the_draw",
     luck,
     at_least=1.2,
@@ -868,7 +868,7 @@ record(
     at_least=5,
     unit="ratio of losses",
 )
-record(
+_ = record(
     "meta_optimization.best_published_error",
     min(error for _, _, error in rows.values()),
     at_least=0.05,

@@ -204,7 +204,7 @@ gains = careful[:, -1] / bold[:, -1]
 print(f"careful / bold after 5 steps: {spread(gains)}")
 
 # %% tags=["hide-input"]
-record(
+_ = record(
     "starting_from_neighbors.damping_gain",
     gains.min(),
     at_least=2,
@@ -771,7 +771,7 @@ for key, (ratio, least) in ratios.items():
         unit="ratio of errors",
         loose=f"yes or no: at least {least:g} times",
     )
-record(
+_ = record(
     "starting_from_neighbors.library_seconds",
     max(r.seconds for r in runs),
     unit="s",
@@ -922,7 +922,7 @@ record(
     unit="relative L2",
 )
 record("starting_from_neighbors.classical_seconds", slowest, unit="s")
-record(
+_ = record(
     "starting_from_neighbors.classical_gain",
     worst["interpolated"] / classical,
     at_least=2,
