@@ -455,7 +455,7 @@ for name, k, most in (("poor", chosen[1, 0], 3), ("rich", chosen[0, 2], 9)):
     note(f"freedom_{name}", np.median(k), "degrees of freedom", **bounds)
 note("network_to_spline", (medians / classical).max(), "ratio", at_most=1.5)
 ratio = (errors / spline[..., 0]).max()
-note("network_to_spline_worst", ratio, "ratio", at_most=2)
+_ = note("network_to_spline_worst", ratio, "ratio", at_most=2)
 
 # %% [markdown]
 # The network is at most {glue:text}`boundary_learning.network_to_spline:.2f` times as wrong as the spline in
