@@ -135,8 +135,7 @@ def exploitability(
         raise ValueError("boundary=None, but the solution has its own: allowed is what is played")
     on_own_grid = is_own and (cells, steps, order, interval) == (None,) * 4
     if on_own_grid and boundary in (None, own.boundary):
-        scheme, chosen = own, own.jumps(solution.values[:-1].ravel())
-        misfit = 0 * own.wall_slopes
+        scheme, chosen, misfit = own, own.jumps(solution.values[:-1].ravel()), 0 * own.wall_slopes
     else:
         cells, order = 160 if cells is None else cells, 2 if order is None else order
         steps = cells if steps is None else steps

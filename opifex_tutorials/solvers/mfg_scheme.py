@@ -111,6 +111,7 @@ class MeanFieldGameScheme:
     def set_theta(self, value: ArrayLike) -> None:
         """Set θ, everywhere or one number per step and cell, and what depends on it."""
         self.theta = theta = np.broadcast_to(np.asarray(value), (self.N, self.J))
+        self.midway = self.t[1:, None] - theta * self.dt  # the times of ū and of the flux
         weights = theta.ravel()
         self.averaging = sparse.diags(weights) + sparse.diags(1 - weights) @ self._later
         potential = self.game.potential(self.t[:, None], self.x)
@@ -119,10 +120,11 @@ class MeanFieldGameScheme:
         self.wall_slopes = np.zeros((self.N, len(self.walls)))  # of ū
         if self.boundary is not None:
             for cell, x, outward in ((0, self.low, -1), (-1, self.high, 1)):
-                # ū and the flux belong to the time t_n + (1 - θ)Δt.
-                slope, flux = self.boundary(self.t[1:] - theta[:, cell] * self.dt, x)
-                self.wall_slopes[:, cell] = slope
-                self._wall[:, cell] = self.hamiltonian(outward * self.h * self.wall_slopes[:, cell])
+                slope, flux = self.boundary(self.midway[:, cell], x)
+                self._wall[:, cell] = self.hamiltonian(outward * self.h * np.asarray(slope))
+                # A control that is linear between the steps, as of a solution on a grid, is met.
+                ends = 0 * self.t + np.asarray(self.boundary(self.t, x)[0])
+                self.wall_slopes[:, cell] = np.interp(self.midway[:, cell], self.t, ends)
                 self._inflow[:, cell] = -outward * np.asarray(flux) / self.h
         if self.around is not None:
             self._remove_defect()
@@ -135,8 +137,7 @@ class MeanFieldGameScheme:
         """Add sources such that the equations hold up to the defects of ``around``."""
         u, m = self.sampled
         now, mean, shape = u[:-1].ravel(), self.average(m), (self.N, self.J)
-        midway = self.t[1:, None] - self.theta * self.dt
-        hjb, fokker_planck = self.around.residuals(midway, self.x)
+        hjb, fokker_planck = self.around.residuals(self.midway, self.x)
         self._wall = hjb - self.hjb(now, mean).reshape(shape)
         hops = self._difference.T @ (self.rates(self.jumps(now)) * (self.here @ mean))
         source = np.diff(m, axis=0) / self.dt - fokker_planck - hops.reshape(shape)
