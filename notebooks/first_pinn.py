@@ -33,8 +33,8 @@
 # %% [markdown]
 # ## What you will learn
 #
-# - to write a PINN for a nonlinear equation, and to train it by
-#   Levenberg–Marquardt, in a few dozen lines;
+# - to write a PINN for a nonlinear equation, from the formula, and to train it by
+#   Levenberg–Marquardt;
 # - why a small loss is no evidence, and what is;
 # - what coordinates, optimizer and constraints contribute, each at equal budget
 #   and for five seeds;
@@ -296,7 +296,7 @@ def propose(theta, damping):
 
     h = 3e-3 / np.linalg.norm(d)
     ahead = residuals(theta + h * d, *points.T)
-    r_dd = 2 / h**2 * (ahead - r - h * J @ d)
+    r_dd = 2 / h**2 * (ahead - r - h * (J @ d))
     a = -np.linalg.solve(A, J.T @ r_dd)
     return theta + d + a / 2
 
@@ -339,12 +339,15 @@ note("scratch_loss", loss(theta), MEAN_SQUARE, at_most=2e-6)
 note("scratch_fresh_loss", fresh_loss, MEAN_SQUARE, at_least=1.1)
 note("scratch_error", wrong_error, at_least=0.05)
 note("points_in_layer", in_layer, "points", at_least=2, at_most=2)
+squares = (wrong - exact) ** 2
+share = squares[:, np.abs(x[0]) < 0.1].sum() / squares.sum()
+note("error_near_layer", share, "share of the squares", at_least=0.9)
 
 # %% [markdown]
 # A loss of {glue:text}`first_pinn.scratch_loss:.0e`, and a relative error in
-# $L^2$ of {glue:text}`first_pinn.scratch_error:.2f`: the solution is wrong in its
-# first digit. No bound that would be of use here connects the two numbers, so
-# from now on we judge by the error. Where does it sit?
+# $L^2$ of {glue:text}`first_pinn.scratch_error:.2f`: this is not the solution. Small
+# residuals at 512 points say nothing about the residual between them, so from now
+# on we judge by the error. Where does it sit?
 
 # %% tags=["hide-input"]
 from matplotlib.colors import LogNorm
@@ -380,13 +383,14 @@ show(
 )
 
 # %% [markdown]
-# Nearly everywhere the network follows the solution. In the layer it does not:
-# the equation is satisfied at the points and hardly between them, and of the 512
+# In the middle: {glue:text}`first_pinn.error_near_layer:.1%` of its square lie in
+# the tenth of the domain around the layer. There
+# the equation is satisfied at the points and hardly between them: of the 512
 # points {glue:text}`first_pinn.points_in_layer:.0f` lie where $|x| < 2\nu$. A
 # strong optimizer finds a network that gives you what you asked for, and no more.
 # Points that training never sees, *held-out* points, give it away: there the loss
 # is {glue:text}`first_pinn.scratch_fresh_loss:.0f`. That costs next to nothing to
-# watch, so each training of this book's solvers records it.
+# watch, so each PINN solver of this book records it.
 #
 # ## Coordinates that know where the layer is
 #
@@ -404,7 +408,7 @@ show(
 #   (Boundary layer theory calls $x/\delta$ the inner variable.)
 # - **A residual scaled by the local length**, $\sqrt{x^2 + \delta^2}\, R$. In the
 #   layer the term $u u_x$ alone reaches {glue:text}`first_pinn.largest_term:.0f`,
-#   so that a small relative mismatch there drowns everything else; times that
+#   so that a small relative mismatch there can drown everything else; times that
 #   length it reaches {glue:text}`first_pinn.scaled_term:.1f`.
 
 # %%
@@ -495,20 +499,73 @@ def layer(problem, points):
 
 # %% [markdown]
 # `train_pinn` takes such a function. By default it does what we did by hand, with
-# a better rule for the damping: 150 accepted steps of Levenberg–Marquardt with
+# a finer rule for the damping: 150 accepted steps of Levenberg–Marquardt with
 # acceleration, on 2,048 points that are redrawn every 50 steps.
 
 # %%
 from opifex_tutorials.solvers.pinn import train_pinn
 
-right = train_pinn(problem, layer, seed=0)
-right_error = relative_l2(right(t, x), exact)
-print(f"loss on the training points   {right.history.losses[-1]:.1e}")
-print(f"loss on held-out points       {right.history.held_out_losses[-1]:.1e}")
-print(f"relative error                {right_error:.1e}")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-map", "caption": "Wrong beside right: size of the error of the network trained by hand, and of the one with coordinates that know the layer. Both have a loss below a millionth; the colors are the same."}}
-note("formulated_error", right_error, at_most=4e-6)
+def error(solution):
+    """Return the relative error on the grid of this chapter."""
+    return relative_l2(solution(t, x), exact)
+
+
+def solve(case, seed):
+    """Train from one seed, and measure the error along the way."""
+    return train_pinn(
+        problem, seed=seed, tolerance=np.inf, monitor=error, **case
+    )
+
+
+# %% [markdown]
+# ## Wrong beside right, at equal budget
+#
+# What is it worth? To tell, every case gets five seeds, as many points, and steps
+# that take about as long once compiled. (Budgets are counted in steps, so that the
+# figures can be reproduced on any machine; the monitor's time is not counted.) A
+# seed fixes the weights to start from and the points. The rivals of
+# Levenberg–Marquardt are *Adam* {cite}`kingma2015`, with which many tutorials
+# train, and *L-BFGS* {cite}`liu1989`, which estimates curvature from the last
+# gradients (and so keeps its points). The rivals of our formulation are the
+# hard constraints we began with and soft ones.
+
+# %%
+from opifex_tutorials.losses.burgers import burgers_hard, burgers_soft
+
+
+def budget(optimizer, steps):
+    """Return options: fifteen records, new points after each third."""
+    options = {"record_every": steps // 15, "resample_every": steps // 3}
+    return options | {"optimizer": optimizer, "steps": steps}
+
+
+LM = budget("levenberg_marquardt", 150)
+QUASI, ADAM = budget("l_bfgs", 675), budget("adam", 1650)
+CASES = {
+    "Levenberg–Marquardt, layer": LM | {"formulate": layer},
+    "L-BFGS, layer": QUASI | {"formulate": layer},
+    "Adam, layer": ADAM | {"formulate": layer},
+    "Levenberg–Marquardt, hard": LM | {"formulate": burgers_hard},
+    "Adam, hard": ADAM | {"formulate": burgers_hard},
+    "Adam, soft": ADAM | {"formulate": burgers_soft},
+}
+
+# %% [markdown]
+# All seeds of a case run one after the other in one process, cases side by side,
+# one per core. The first seed has to wait for the compiler.
+
+# %%
+from opifex_tutorials.comparison import compare, spread
+
+runs = compare(solve, CASES, one_process=True)
+right = runs.runs["Levenberg–Marquardt, layer"][0]
+
+# %% [markdown]
+# The error of the first seed of the first case, beside that of the network that we
+# trained by hand:
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-map", "caption": "Wrong beside right: size of the error of the network trained by hand in plain coordinates, and of one in coordinates that know the layer. Both have a loss below a millionth; the colors are the same."}}
 figure, panels = plt.subplots(
     1, 2, sharey=True, figsize=(9, 3.4), layout="constrained"
 )
@@ -524,66 +581,8 @@ show(
 )
 
 # %% [markdown]
-# ## What is worth what, at equal budget
-#
-# One run each, with different points: that was a story, not a comparison. Now
-# every case gets five seeds, 2,048 points that are redrawn after each third of the
-# training, and steps that take about as long once compiled. (Budgets are counted
-# in steps, so that the figures can be reproduced on any machine.) Each seed fixes
-# the weights to start from and the points. A `monitor` measures the error along
-# the way; its time is not counted. The rivals of Levenberg–Marquardt are *Adam*
-# {cite}`kingma2015`, with which most tutorials train, and *L-BFGS*
-# {cite}`liu1989`, which estimates curvature from the last gradients (and needs
-# its points to stay).
-
-# %%
-from opifex_tutorials.solvers import solve_burgers_pinn
-
-
-def error(solution):
-    """Return the relative error on the grid of this chapter."""
-    return relative_l2(solution(t, x), exact)
-
-
-def solve(options, seed):
-    """Solve with these options; measure the error along the way."""
-    return solve_burgers_pinn(
-        problem, seed=seed, tolerance=np.inf, monitor=error, **options
-    )
-
-
-# %% [markdown]
-# The package has three formulations by name: `"soft"`, with both conditions in
-# the loss; `"hard"`, the first one of this chapter; and `"layer"`, the one that
-# you have just written, which is the default. So is the first case below: it
-# only records more often.
-
-# %%
-LM = {"steps": 150, "record_every": 10}
-QUASI = {"optimizer": "l_bfgs", "steps": 900, "record_every": 60}
-ADAM = {"optimizer": "adam", "steps": 2100, "record_every": 140}
-CASES = {
-    "Levenberg–Marquardt, layer": LM,
-    "L-BFGS, layer": QUASI | {"resample_every": None},
-    "Adam, layer": ADAM | {"resample_every": 700},
-    "Levenberg–Marquardt, hard": LM | {"formulation": "hard"},
-    "Adam, hard": ADAM | {"resample_every": 700, "formulation": "hard"},
-    "Adam, soft": ADAM | {"resample_every": 700, "formulation": "soft"},
-}
-
-# %% [markdown]
-# All seeds of a case run one after the other in one process, cases side by side,
-# one per core. The first seed has to wait for the compiler.
-
-# %%
-from opifex_tutorials.comparison import compare, spread
-from opifex_tutorials.solvers.pinn import forget_compiled
-
-runs = compare(solve, CASES, one_process=True, before=forget_compiled)
-
-# %% [markdown]
-# The median of the seeds and their range, at the end of the training; the time is
-# without compilation.
+# All cases: the median of the five seeds and their range, at the end of the
+# training; the time is without compilation.
 
 
 # %% tags=["hide-input"]
@@ -607,7 +606,7 @@ runs.table(
 )
 
 # %% tags=["hide-input"]
-BEST, L_BFGS, ADAM, PLAIN, HARD, SOFT = CASES
+BEST, SECOND, THIRD, PLAIN, HARD, SOFT = CASES
 errors = runs.measure(last("errors"))
 losses = runs.measure(last("losses"))
 gaps = runs.measure(
@@ -618,11 +617,11 @@ note("burgers_error_median", np.median(errors[BEST]), at_most=5e-6)
 note("burgers_error_best", best, at_least=7e-7)
 note("burgers_error_worst", worst, at_most=5e-6)
 note("healthy_gap", gaps[BEST].max(), "held-out / training", at_most=8)
-note("l_bfgs_layer_best", errors[L_BFGS].min(), at_least=6e-4)
-note("l_bfgs_layer_worst", errors[L_BFGS].max(), at_most=8e-3)
-note("adam_layer_best", errors[ADAM].min(), at_least=0.01)
-gain = errors[L_BFGS].min() / worst
-note("optimizer_gain", gain, RATIO, at_least=250)
+note("l_bfgs_layer_best", errors[SECOND].min(), at_least=1e-3)
+note("l_bfgs_layer_worst", errors[SECOND].max(), at_most=0.013)
+note("adam_layer_best", errors[THIRD].min(), at_least=0.014)
+gain = errors[SECOND].min() / worst
+note("optimizer_gain", gain, RATIO, at_least=450)
 
 # %% tags=["hide-input"]
 note("plain_coordinates_error", np.median(errors[PLAIN]), at_least=0.02)
@@ -636,7 +635,7 @@ gain = np.median(errors[SOFT]) / np.median(errors[HARD])
 note("constraints_gain", gain, RATIO, at_least=1, at_most=3)
 
 # %% [markdown]
-# **Constraints.** Adam with soft constraints is how most tutorials train. The
+# **Constraints.** Adam with soft constraints is how many tutorials train. The
 # loss ends at {glue:text}`first_pinn.adam_soft_loss:.1f`, the error at
 # {glue:text}`first_pinn.adam_soft_error:.1f`, both in the middle of five seeds.
 # Hard constraints divide the median error by
@@ -702,9 +701,11 @@ show(
 # coordinates without geodesic acceleration.
 
 # %%
+MORE = {"steps": 300, "points": 4096}
+PLAIN_STEP = {"steps": 100, "geodesic": False}
 OTHERS = {
-    "hard, more": LM | {"formulation": "hard", "points": 4096, "steps": 300},
-    "no acceleration": LM | {"geodesic": False, "steps": 100},
+    "more": LM | MORE | {"formulate": burgers_hard},
+    "no acceleration": LM | PLAIN_STEP | {"formulate": layer},
 }
 others = compare(solve, OTHERS)
 larger, unaccelerated = others.runs.values()
@@ -713,9 +714,8 @@ larger, unaccelerated = others.runs.values()
 # The median of the last errors, and their range:
 
 # %% tags=["hide-input"]
-MORE, _ = OTHERS
-larger_errors = others.measure(last("errors"))[MORE]
-larger_seconds = others.median(seconds)[MORE] / runs.median(seconds)[BEST]
+larger_errors = others.measure(last("errors"))["more"]
+larger_seconds = others.median(seconds)["more"] / runs.median(seconds)[BEST]
 note("larger_budget_error", np.median(larger_errors), at_least=8e-4)
 note("larger_budget_best", larger_errors.min(), at_least=3e-4)
 note("larger_budget_gain", larger_errors.min() / worst, RATIO, at_least=150)
@@ -769,9 +769,13 @@ print(f"an accelerated step takes {cost:.2f} times as long")
 # ## Other viscosities, untouched defaults
 #
 # A method that works on one viscosity may have been tuned to it. Nothing was set
-# by hand here but the width of the layer, and that follows $\nu$.
+# by hand here but the width of the layer, and that follows $\nu$. The package has
+# our formulation under the name `"layer"`; it is the default of
+# `solve_burgers_pinn`.
 
 # %%
+from opifex_tutorials.solvers import solve_burgers_pinn
+
 VISCOSITIES = {"nu004": 0.004, "nu05": 0.05, "nu08": 0.08}
 FAMILY = {key: BurgersProblem(nu) for key, nu in VISCOSITIES.items()}
 
@@ -848,7 +852,7 @@ def solve_linear(case, seed):
     return error, solution.history.seconds[-1]
 
 
-linear = compare(solve_linear, LINEAR, one_process=True, before=forget_compiled)
+linear = compare(solve_linear, LINEAR, one_process=True)
 
 # %% [markdown]
 # Five seeds of each: the median and the range. The longest time includes
@@ -868,8 +872,8 @@ linear.table(
 # %% [markdown]
 # ## The verdict
 #
-# All solvers of this chapter for the Burgers problem on one plot: error against
-# time, both as measured while this page was built. Time is without compilation.
+# The six cases and the classical solver on one plot: error against time, both as
+# measured while this page was built. Time is without compilation.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-headline", "caption": "The Burgers problem of this chapter, error against time on one core, without compilation; bands span five seeds. Solid: stretched coordinates; dashed and dotted: plain ones. What helps most is the pair: coordinates that know the layer, and an optimizer that knows the loss is a sum of squares. The classical solver in the lower left corner is far ahead of all on a single solve."}}
 figure, axes = plt.subplots(figsize=(7.2, 4.6))
@@ -983,7 +987,8 @@ print(
 )
 print(f"largest difference {np.abs(difference).max():.1e}", end=" ")
 print(f"at t = {t[row, 0]:.2f}, x = {close[column]:.4f}")
-assert relative_l2(right(t, close), truth) < 2e-5
+assert relative_l2(right(t, close), truth) < 1e-5
+assert abs(t[row, 0] - 1 / np.pi) < 0.1
 
 # %% [markdown]
 # ````{solution-end}
