@@ -332,7 +332,8 @@ for _ in range(200):
 # The loss looks like success. The other two numbers do not:
 
 # %%
-wrong = np.asarray(jnp.vectorize(candidate(theta))(t, x))
+by_hand = jax.jit(jnp.vectorize(candidate(theta)))
+wrong = np.asarray(by_hand(t, x))
 wrong_error = relative_l2(wrong, exact)
 fresh_loss = loss(theta, draw_points(4096, seed=1))
 print(f"loss on the 512 points        {loss(theta):.1e}")
@@ -345,9 +346,9 @@ note("scratch_loss", loss(theta), MEAN_SQUARE, at_most=2e-6)
 note("scratch_fresh_loss", fresh_loss, MEAN_SQUARE, at_least=1.1)
 note("scratch_error", wrong_error, at_least=0.05)
 note("points_in_layer", in_layer, "points", at_least=2, at_most=2)
-squares = (wrong - exact) ** 2
-share = squares[:, np.abs(x[0]) < 0.1].sum() / squares.sum()
-note("error_near_layer", share, "share of the squares", at_least=0.9)
+away = np.abs(x[0]) > 0.1
+error_away = relative_l2(wrong[:, away], exact[:, away])
+note("scratch_error_away", error_away, at_most=1.3e-3)
 
 # %% [markdown]
 # A loss of {glue:text}`first_pinn.scratch_loss:.0e`, and a relative error in
@@ -372,7 +373,7 @@ def draw_error(axes, error, title=None):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wrong", "caption": "The network with the tiny loss. Left: at t = 1, near the middle. Right: the size of its error over the whole domain. It is wrong in and near the layer."}}
 middle = np.linspace(-0.1, 0.1, 401)
-profile = jnp.vectorize(candidate(theta))(1.0, middle)
+profile = by_hand(1.0, middle)
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.4))
 panels[0].plot(middle, problem.exact(1.0, middle), label="exact")
 panels[0].plot(middle, profile, label="network")
@@ -389,10 +390,10 @@ show(
 )
 
 # %% [markdown]
-# In the middle: {glue:text}`first_pinn.error_near_layer:.1%` of its square lie in
-# the tenth of the domain around the layer. There
-# the equation is satisfied at the points and hardly between them: of the 512
-# points {glue:text}`first_pinn.points_in_layer:.0f` lie where $|x| < 2\nu$. A
+# In and beside the layer: where $|x| > 0.1$ the relative error is
+# {glue:text}`first_pinn.scratch_error_away:.0e`. In the layer the equation is
+# satisfied at the points and hardly between them, and of the 512 points
+# {glue:text}`first_pinn.points_in_layer:.0f` lie where $|x| < 2\nu$. A
 # strong optimizer finds a network that gives you what you asked for, and no more.
 # Points that training never sees, *held-out* points, give it away: there the loss
 # is {glue:text}`first_pinn.scratch_fresh_loss:.0f`. That costs next to nothing to
@@ -622,10 +623,10 @@ gaps = runs.measure(
     lambda run: run.history.held_out_losses[-1] / run.history.losses[-1]
 )
 best, worst = errors[BEST].min(), errors[BEST].max()
-note("burgers_error_median", np.median(errors[BEST]), at_most=5e-6)
+note("burgers_error_median", np.median(errors[BEST]), at_most=4.5e-6)
 note("burgers_error_best", best, at_least=7e-7)
-note("burgers_error_worst", worst, at_most=5e-6)
-note("healthy_gap", gaps[BEST].max(), "held-out / training", at_most=8)
+note("burgers_error_worst", worst, at_most=4.5e-6)
+note("healthy_gap", gaps[BEST].max(), "held-out / training", at_most=7)
 note("l_bfgs_layer_best", errors[SECOND].min(), at_least=1e-3)
 note("l_bfgs_layer_worst", errors[SECOND].max(), at_most=0.013)
 gain = errors[SECOND].min() / worst
@@ -633,7 +634,7 @@ note("optimizer_gain", gain, RATIO, at_least=450)
 
 # %% tags=["hide-input"]
 note("plain_coordinates_error", np.median(errors[PLAIN]), at_least=0.02)
-note("overfit_loss", losses[PLAIN].max(), MEAN_SQUARE, at_most=1e-4)
+note("overfit_loss", losses[PLAIN].max(), MEAN_SQUARE, at_most=9e-5)
 note("overfit_gap", gaps[PLAIN].min(), "held-out / training", at_least=1300)
 gain = errors[PLAIN].min() / worst
 note("coordinate_gain", gain, RATIO, at_least=1600)
@@ -714,9 +715,9 @@ others = compare(solve, {"more": MORE, "slower": SLOWER})
 # %% tags=["hide-input"]
 larger_errors = others.measure(last("errors"))["more"]
 larger_seconds = others.median(seconds)["more"] / runs.median(seconds)[BEST]
-note("larger_budget_error", np.median(larger_errors), at_least=8e-4)
-note("larger_budget_best", larger_errors.min(), at_least=3e-4)
-note("larger_budget_gain", larger_errors.min() / worst, RATIO, at_least=150)
+note("larger_budget_error", np.median(larger_errors), at_least=7e-4)
+note("larger_budget_best", larger_errors.min(), at_least=4e-4)
+note("larger_budget_gain", larger_errors.min() / worst, RATIO, at_least=170)
 note("larger_budget_cost", larger_seconds, "s/s")
 Table(
     "Plain coordinates, with more work",
@@ -828,7 +829,7 @@ from opifex_tutorials.problems.linear import (
 few = {"points": 1024, "resample_every": None}
 large = few | {"hidden": (20, 20)}
 LINEAR = {
-    "wave": (WaveProblem(speed=1.0), large | {"steps": 300}),
+    "wave": (WaveProblem(speed=1.0), large | {"steps": 400}),
     "poisson_2d": (PoissonProblem(dimension=2), large | {"steps": 200}),
     "heat": (HeatProblem(diffusivity=0.05), few),
     "poisson": (PoissonProblem(dimension=1), few),
@@ -839,6 +840,7 @@ LINEAR = {
 
 # %%
 from opifex_tutorials.solvers import solve_linear_pinn
+from opifex_tutorials.solvers.pinn import forget_compiled
 
 
 def solve_linear(case, seed):
@@ -851,14 +853,14 @@ def solve_linear(case, seed):
     return error, solution.history.seconds[-1]
 
 
-linear = compare(solve_linear, LINEAR, one_process=True)
+linear = compare(solve_linear, LINEAR, one_process=True, before=forget_compiled)
 
 # %% [markdown]
-# Five seeds of each: the median and the range. The longest time includes
-# compilation.
+# Five seeds of each: the median and the range. The longest time is that of the
+# first, which compiles.
 
 # %% tags=["hide-input"]
-bounds = {"heat": 3e-7, "wave": 1e-6, "poisson": 2e-8, "poisson_2d": 1e-6}
+bounds = {"heat": 4e-7, "wave": 1e-6, "poisson": 1.8e-8, "poisson_2d": 1e-6}
 worst_errors = linear.worst(lambda run: run[0])
 worst_seconds = linear.worst(lambda run: run[1])
 for key, most in bounds.items():
