@@ -653,9 +653,10 @@ note("adam_soft_error", np.median(errors[SOFT]), at_least=0.2)
 #
 # **Optimizer.** In stretched coordinates, with as much time, the luckiest seed of
 # L-BFGS is {glue:text}`first_pinn.optimizer_gain:.0f` times as wrong as the
-# unluckiest of Levenberg–Marquardt. In plain coordinates the strong optimizer is no remedy: its loss ends
-# far below that of Adam, at {glue:text}`first_pinn.overfit_loss:.0e` at most, but
-# the median error is {glue:text}`first_pinn.plain_coordinates_error:.0e`.
+# unluckiest of Levenberg–Marquardt. In plain coordinates the strong optimizer is
+# no remedy: its loss ends far below that of Adam, at
+# {glue:text}`first_pinn.overfit_loss:.0e` at most, but the median error is
+# {glue:text}`first_pinn.plain_coordinates_error:.0e`.
 
 # %% [markdown]
 # ### A network that overfits its points
@@ -733,7 +734,8 @@ Table(
 # {glue:text}`first_pinn.larger_budget_error:.0e`. Yet for
 # {glue:text}`first_pinn.larger_budget_cost:.1f` times the time of a solve in
 # stretched coordinates, the best seed is still
-# {glue:text}`first_pinn.larger_budget_gain:.0f` times as wrong as their worst one.
+# {glue:text}`first_pinn.larger_budget_gain:.0f` times as wrong as the worst seed
+# there.
 # If you know where your solution is steep, say so; if you do not, pay for points,
 # and watch the held-out loss to know whether they are enough.
 #
