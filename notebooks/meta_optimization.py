@@ -691,10 +691,10 @@ _ = record(
 # %% [markdown]
 # Within these hundred steps the loss lies between {glue:text}`meta_optimization.random_1000_floor:.2f` and
 # {glue:text}`meta_optimization.random_1000_jumps:.1f` times the published value, depending on digits that
-# rounding decides. That the row of our table is off by
-# {glue:text}`meta_optimization.random_1000_loss_deviation:.0%` only, at its last step, is luck. After 100
-# steps the same change of the weights moves the loss by
-# {glue:text}`meta_optimization.random_100_nudged:.0e`: there the table can be compared.
+# rounding decides. By how much the row of our table is off at its last step, here by
+# {glue:text}`meta_optimization.random_1000_loss_deviation:.0%`, is luck. After 100 steps the same change of
+# the weights moves the loss by {glue:text}`meta_optimization.random_100_nudged:.0e`: there the table can be
+# compared.
 #
 # ### What the line is worth, and what else there is
 #
