@@ -776,6 +776,8 @@ ratios = {
         1.1,
     ),
 }
+
+# %% tags=["hide-input"]
 for key, (ratio, least) in ratios.items():
     record(
         f"starting_from_neighbors.{key}",
