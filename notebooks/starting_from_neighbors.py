@@ -799,9 +799,9 @@ _ = record(
 # {glue:text}`starting_from_neighbors.frozen:.1e` with the frozen features of all; the best of the others is
 # {glue:text}`starting_from_neighbors.library_gain:.0f` times less accurate than the worst of these three. All
 # nine donors took at most {glue:text}`starting_from_neighbors.library_seconds:.0f` s, compilation included. The
-# conditioned network begins best, {glue:text}`starting_from_neighbors.conditioned_start:.0f` times closer than
-# any other start in the worst case, but ends at {glue:text}`starting_from_neighbors.conditioned:.1e`: if you
-# can afford no step at all, take it.
+# conditioned network begins best: before any step its worst error is
+# {glue:text}`starting_from_neighbors.conditioned_start:.0f` times smaller than that of any other start. After
+# ten steps it is at {glue:text}`starting_from_neighbors.conditioned:.1e`.
 #
 # As a single start for the whole range the meta-learned ones
 # ({glue:text}`starting_from_neighbors.reptile:.1e` for Reptile, {glue:text}`starting_from_neighbors.fomaml:.1e`
