@@ -764,7 +764,7 @@ times = [
     for solutions in pair
 ]
 cost = np.median(times[1]) / np.median(times[0])
-note("plain_error", plain.min(), at_least=1.5e-5)
+note("unaccelerated_error", plain.min(), at_least=1.5e-5)
 note("accelerated_error", accelerated.max(), at_most=1.5e-5)
 note("acceleration_gain", (plain / accelerated).min(), RATIO, at_least=4)
 note("acceleration_gain_in_time", (plain / sooner).min(), RATIO, at_least=1.7)
