@@ -787,7 +787,7 @@ for cost in costs:
 # **A GPU is there, but the report lists only the CPU.** Most likely the framework
 # was installed in its CPU-only variant. The book does not need the GPU.
 #
-# **`float64` arrays turn into `float32` in JAX.** Something used JAX before
+# **`float64` arrays turn into `float32` in JAX.** They were made before
 # `jax_enable_x64` was switched on. Restart and switch it on first.
 #
 # **The measured speeds vary wildly.** Another program is using the processor.
