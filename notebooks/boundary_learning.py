@@ -53,10 +53,10 @@
 # -u_t - \nu u_{xx} + \tfrac12 u_x^2 = F(t, x, m), \qquad m_t - \nu m_{xx} - (m u_x)_x = 0,
 # $$
 #
-# with the running cost $F$, the terminal cost $u(T, \cdot) = g$ and the initial density
-# $m(0, \cdot) = m_0$ known in the room. At a gate two numbers are needed at each time, one for each equation: the *slope* $u_x$, which says
-# how keen people are to move, and the *flux* $-\nu m_x - m u_x$, how many pass to the right per
-# unit of time. Three of these four functions are known. The slope $s(t) = u_x(t, 0.1)$ is not.
+# with the running cost $F$, the terminal cost $u(T, \cdot) = g$ and the initial density $m(0, \cdot) = m_0$
+# known in the room. At a gate two numbers are needed at each time, one for each equation: the *slope* $u_x$,
+# which says how keen people are to move, and the *flux* $-\nu m_x - m u_x$, how many pass to the right per unit
+# of time. Three of these four functions are known. The slope $s(t) = u_x(t, 0.1)$ is not.
 
 # %%
 import matplotlib.pyplot as plt
@@ -251,10 +251,10 @@ print("\n".join(words))
 # \;+\; \frac{\alpha}{T} \int_0^T s_\theta''(t)^2\, dt .
 # $$
 #
-# The prediction is extrapolated from two grid solves; $S$, from the finer grid, is nearly its derivative.
-# So linearize the game at the present slope, fit the network to the linearized game by
-# Levenberg–Marquardt, solve the game again, and divide the weight
-# $\alpha$ by four each time. This is the iteratively regularized Gauss–Newton method
+# The prediction is extrapolated from two grid solves; $S$, from the finer grid, is nearly its derivative. So
+# linearize the game at the present slope, fit the network to the linearized game by Levenberg–Marquardt, solve
+# the game again, and divide the weight $\alpha$ by four each time. This is the iteratively regularized
+# Gauss–Newton method
 # {cite}`bakushinskii1992`, and it needs no adjoint by hand and no graph through the solver. Nothing in
 # it asks for a network: `SplineTrace`, a cubic spline with as many unknowns, can take its place. That
 # is our classical neighbor, with the same solver, the same prior and the same rule for $\alpha$.
@@ -375,11 +375,10 @@ print(f"errors: value x {ratio[0]:.2f}, density x {ratio[1]:.2f} at worst")
 # %% [markdown]
 # The slope is right to {glue:text}`boundary_learning.exact_network:.1e` in the worst of five seeds, with the
 # spline to {glue:text}`boundary_learning.exact_spline:.1e`. The grid solver hardly notices the difference
-# between the network's slope and the true one:
-# errors of $u$ and $m$ are at most {glue:text}`boundary_learning.value_ratio:.2f` and
-# {glue:text}`boundary_learning.density_ratio:.2f` times those with the exact gates, and the exploitability is
-# at most {glue:text}`boundary_learning.gain_exact:.1e`; with the exact gates it is
-# {glue:text}`boundary_learning.exact_gates_gain:.1e`, which is rounding.
+# between the network's slope and the true one: errors of $u$ and $m$ are at most
+# {glue:text}`boundary_learning.value_ratio:.2f` and {glue:text}`boundary_learning.density_ratio:.2f` times
+# those with the exact gates, and the exploitability is at most {glue:text}`boundary_learning.gain_exact:.1e`;
+# with the exact gates it is {glue:text}`boundary_learning.exact_gates_gain:.1e`, which is rounding.
 #
 # ## Noise
 #
@@ -481,12 +480,12 @@ for name, (one, other) in pairs.items():
 # The errors of network and spline differ by a factor of at most
 # {glue:text}`boundary_learning.network_to_spline:.2f` in medians, and of
 # {glue:text}`boundary_learning.network_to_spline_worst:.2f` in any single seed, in one direction or the other.
-# That is the lesson: **with noise, the same prior and enough parameters, it does not matter much what
-# carries the curve.** Here the prior does the work, and a spline can have it too: of its 25 unknowns the rule
-# spends {glue:text}`boundary_learning.freedom_poor:.1f` degrees of freedom on the poor data and
+# That is the lesson: **with noise, the same prior and enough parameters, it does not matter much what carries
+# the curve.** Here the prior does the work, and a spline can have it too: of its 25 unknowns the rule spends
+# {glue:text}`boundary_learning.freedom_poor:.1f` degrees of freedom on the poor data and
 # {glue:text}`boundary_learning.freedom_rich:.1f` on the rich ones (medians), where
-# {glue:text}`boundary_learning.seen_poor:.0f` and {glue:text}`boundary_learning.seen_rich:.0f` components stood out.
-# The spline is simpler, since the inner problem is linear; for this task it is what we would use.
+# {glue:text}`boundary_learning.seen_poor:.0f` and {glue:text}`boundary_learning.seen_rich:.0f` components stood
+# out. The spline is simpler, since the inner problem is linear; for this task it is what we would use.
 #
 # Nor does either get around the noise. With 16 sensors and five percent the median error is
 # {glue:text}`boundary_learning.five_percent_16:.2f`, hardly below that of a slope of zero; in
@@ -494,12 +493,12 @@ for name, (one, other) in pairs.items():
 # {glue:text}`boundary_learning.five_percent_16_worst:.1f`. With so few reports the estimated risk is noisy as well, and
 # in these seeds it chose more degrees of freedom than in the others, to fit the noise.
 #
-# In the game such an error costs little, because exploitability is quadratic in the error of the control.
-# With the learned gate an agent could gain
-# {glue:text}`boundary_learning.gain_one_percent:.0e` with noise of one percent and
-# {glue:text}`boundary_learning.gain_five_percent:.0e` with five (largest of the medians). But a slope of zero, for
-# which nobody needs a sensor, leaves no more than {glue:text}`boundary_learning.gain_unasked:.0e`: so the 16 sensors
-# with noise of five percent are worth little, and in the seeds that failed less than nothing.
+# In the game such an error costs little, because exploitability is quadratic in the error of the control. With
+# the learned gate an agent could gain {glue:text}`boundary_learning.gain_one_percent:.0e` with noise of one
+# percent and {glue:text}`boundary_learning.gain_five_percent:.0e` with five (largest of the medians). But a
+# slope of zero, for which nobody needs a sensor, leaves no more than
+# {glue:text}`boundary_learning.gain_unasked:.0e`: so the 16 sensors with noise of five percent are worth
+# little, and in the seeds that failed less than nothing.
 #
 # ## A PINN for the whole room: hard or soft
 #
@@ -681,12 +680,12 @@ print(f"slopes differ by {unseen:.2f}, densities by up to {moved:.2f}")
 # {glue:text}`boundary_learning.pulse:.2f`. (The sensors could tell: densities differ by up to
 # {glue:text}`boundary_learning.pulse_in_density:.2f`.)
 #
-# Why did it find ours? It is tempting to say that the corner $t = T$ fixes the slope backward, as a
-# Taylor series would: there the HJB equation turns the derivatives of $g$ into $u_t$. But it needs
-# $F(T, x, m(T, x))$, and the crowd at the end is not among the data. What is left, we think, is
-# smoothness: among all slopes that satisfy the equations training finds one without a pulse, and ours,
-# a simple closed form, has none. So a benchmark with a smooth closed form can be passed without the data. The reports do teach something: with them the error is
-# {glue:text}`boundary_learning.blind_to_hard:.0f` times smaller (medians). But an error of
+# Why did it find ours? It is tempting to say that the corner $t = T$ fixes the slope backward, as a Taylor
+# series would: there the HJB equation turns the derivatives of $g$ into $u_t$. But it needs $F(T, x, m(T, x))$,
+# and the crowd at the end is not among the data. What is left, we think, is smoothness: among all slopes that
+# satisfy the equations training finds one without a pulse, and ours, a simple closed form, has none. So a
+# benchmark with a smooth closed form can be passed without the data. The reports do teach something: with them
+# the error is {glue:text}`boundary_learning.blind_to_hard:.0f` times smaller (medians). But an error of
 # {glue:text}`boundary_learning.pinn_blind:.0e` is no evidence of learning.
 # **Before you believe an inverse PINN, train it once without the data.**
 #

@@ -314,14 +314,12 @@ show(
 
 # %% [markdown]
 # Inside the layer the two terms of the residual reach
-# {glue:text}`environment_check.term:.0f` each and cancel.
-# What remains in {numref}`fig-rounding` (it is not even symmetric, although the
-# mathematics is the same on both sides: rounding follows the operations of a
-# program) is up to
+# {glue:text}`environment_check.term:.0f` each and cancel. What remains in
+# {numref}`fig-rounding` (it is not even symmetric, although the mathematics is
+# the same on both sides: rounding follows the operations of a program) is up to
 # {glue:text}`environment_check.noise_float32:.0e` in `float32` and
-# {glue:text}`environment_check.noise_float64:.0e` in `float64`.
-# A training loss would therefore report
-# {glue:text}`environment_check.loss_float32:.0e` and
+# {glue:text}`environment_check.noise_float64:.0e` in `float64`. A training loss
+# would therefore report {glue:text}`environment_check.loss_float32:.0e` and
 # {glue:text}`environment_check.loss_float64:.0e` for a solution without any
 # error.
 #
@@ -671,10 +669,11 @@ for cost in costs:
 #
 # Three cautions. This is the price of a common recipe, nested automatic
 # differentiation and Adam; the solvers of this book carry derivatives through
-# the layers and take other, dearer steps. A measurement of a second or less is disturbed by whatever else
-# the machine is doing: expect other numbers in another run.
-# And a step is not progress: how many steps a given *error* takes, and how much
-# that depends on the optimizer, is the subject of {doc}`first_pinn`.
+# the layers and take other, dearer steps. A measurement of a second or less is
+# disturbed by whatever else the machine is doing: expect other numbers in
+# another run. And a step is not progress: how many steps a given *error* takes,
+# and how much that depends on the optimizer, is the subject of
+# {doc}`first_pinn`.
 
 # %% [markdown]
 # ## Results

@@ -366,11 +366,12 @@ for i, name in enumerate(("value", "density")):
 #
 # ## A grid that teaches: distillation
 #
-# Now the other way around. A grid of first order with 20 cells and 20 steps is done in an instant, and
-# wrong by {glue:text}`hybrid_solver.start_value:.2f` in the value. A network that *imitates* it (*distillation*) needs values only, no derivatives, so that
-# its steps are cheap. Then it is trained on the equations. The start is wrong, but no longer random.
-# What does the teacher save? The distilled network begins with a longer step (less damping) than the
-# solver's default; so a network from random weights does the same in one more race, as a control.
+# Now the other way around. A grid of first order with 20 cells and 20 steps is done in an instant, and wrong by
+# {glue:text}`hybrid_solver.start_value:.2f` in the value. A network that *imitates* it (*distillation*) needs
+# values only, no derivatives, so that its steps are cheap. Then it is trained on the equations. The start is
+# wrong, but no longer random. What does the teacher save? The distilled network begins with a longer step (less
+# damping) than the solver's default; so a network from random weights does the same in one more race, as a
+# control.
 
 
 # %%
@@ -552,11 +553,11 @@ note("extrapolated_drift", median[two][2] / drift, at_least=1)
 # Both routes with a correction are at least {glue:text}`hybrid_solver.gain_over_parents:.0f` times better than
 # network and single grid alone (medians, value); the times in the table differ by a factor of up to
 # {glue:text}`hybrid_solver.longest_to_shortest:.1f`. The correction also brings the error of the mass from
-# {glue:text}`hybrid_solver.network_drift:.0e` to {glue:text}`hybrid_solver.correct_drift:.0e` in the worst seed,
-# whereas distillation leaves it at {glue:text}`hybrid_solver.distill_drift:.0e`; and with 52 steps behind it
-# distillation is only {glue:text}`hybrid_solver.distill_to_control:.1f` times better than its control (medians,
-# value). No hybrid is exploitable by more than {glue:text}`hybrid_solver.distill_exploitability:.1e`, where this yardstick shows
-# {glue:text}`hybrid_solver.exploitability_floor:.1e` for the exact control as well.
+# {glue:text}`hybrid_solver.network_drift:.0e` to {glue:text}`hybrid_solver.correct_drift:.0e` in the worst
+# seed, whereas distillation leaves it at {glue:text}`hybrid_solver.distill_drift:.0e`; and with 52 steps behind
+# it distillation is only {glue:text}`hybrid_solver.distill_to_control:.1f` times better than its control
+# (medians, value). No hybrid is exploitable by more than {glue:text}`hybrid_solver.distill_exploitability:.1e`,
+# where this yardstick shows {glue:text}`hybrid_solver.exploitability_floor:.1e` for the exact control as well.
 #
 # And the rival? Two grids and a formula have {glue:text}`hybrid_solver.extrapolated_to_correct:.2f` of the error of
 # *correct* and {glue:text}`hybrid_solver.extrapolated_to_both:.2f` of that of *both* (medians, value), in

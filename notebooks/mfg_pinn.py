@@ -46,10 +46,11 @@
 # ## Two equations, two directions of time
 #
 # An agent at $X_t$ moves by $dX = a\,dt + \sqrt{2\nu}\,dB$: it chooses the velocity $a$, and noise (a
-# Brownian motion $B$, of strength $\nu$, the *viscosity*) pushes it around. It pays $\tfrac12 |a|^2 + F(t, X, m)$ per unit of time,
-# where $m$ is the density of the crowd, and $g(X_T)$ at the *horizon* $T$, the end.
-# The least cost that it can expect from $x$ at time $t$ on is the *value* $u(t, x)$. It satisfies the Hamilton–Jacobi–Bellman
-# equation (HJB), and the best velocity is $a = -\nabla u$:
+# Brownian motion $B$, of strength $\nu$, the *viscosity*) pushes it around. It pays
+# $\tfrac12 |a|^2 + F(t, X, m)$ per unit of time, where $m$ is the density of the crowd, and $g(X_T)$ at
+# the *horizon* $T$, the end. The least cost that it can expect from $x$ at time $t$ on is the *value*
+# $u(t, x)$. It satisfies the Hamilton–Jacobi–Bellman equation (HJB), and the best velocity is
+# $a = -\nabla u$:
 #
 # $$
 # -u_t - \nu \Delta u + \tfrac12 |\nabla u|^2 = F(t, x, m), \qquad u(T, \cdot) = g.
@@ -65,12 +66,11 @@
 # needs the other at all times, so that neither can be stepped through alone.
 #
 # Our test is a crowd on the ring $0 \le x < 1$, whose equilibrium is known in closed form by a change
-# of variables {cite}`gueant2012`. With
-# $S = \cos 2\pi x$, $\varphi = 1 + \alpha e^{4\pi^2\nu(t - T)} S$ and
-# $\psi = (1 + \beta e^{-4\pi^2\nu t} S)/Z$, where $Z$ makes the mass one, it reads
+# of variables {cite}`gueant2012`. With $S = \cos 2\pi x$, $\varphi = 1 + \alpha e^{4\pi^2\nu(t - T)} S$
+# and $\psi = (1 + \beta e^{-4\pi^2\nu t} S)/Z$, where $Z$ makes the mass one, it reads
 # $u = -2\nu \log \varphi$ and $m = \varphi\psi$, for the cost $F = m - \varphi\psi$: agents avoid each
-# other, measured against a fixed profile. (At the equilibrium $F$ is zero; a crowd that differs from
-# it feels the coupling.) On the ring $x = 0$ and $x = 1$ are the same place.
+# other, measured against a fixed profile. (At the equilibrium $F$ is zero; a crowd that differs from it
+# feels the coupling.) On the ring $x = 0$ and $x = 1$ are the same place.
 
 # %%
 import numpy as np
@@ -242,11 +242,10 @@ except ConvergenceError as failure:
 # %% [markdown]
 # Where the crowd is too thick, too many leave; in the next iteration that place is too empty, and too
 # many return. Answering the last crowd in full overshoots, more each time, until the change stays as
-# large as the density itself.
-# Taking only half of the new crowd (this is *damping* here) calms the iteration down: it converges in
-# {glue:text}`mfg_pinn.picard_iterations:.0f` iterations. Newton's method, which linearizes how the
-# crowd responds, needs {glue:text}`mfg_pinn.newton_iterations:.0f`. (One iteration of each does not cost
-# the same, and another damping might serve Picard's better.)
+# large as the density itself. Taking only half of the new crowd (this is *damping* here) calms the
+# iteration down: it converges in {glue:text}`mfg_pinn.picard_iterations:.0f` iterations. Newton's
+# method, which linearizes how the crowd responds, needs {glue:text}`mfg_pinn.newton_iterations:.0f`.
+# (One iteration of each does not cost the same, and another damping might serve Picard's better.)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-picard", "caption": "Answering the last crowd in full runs away from an equilibrium nearby. Damping makes the same iteration converge, and Newton's method on both equations at once takes a handful of steps."}}
 count = {"unit": "iterations"}
@@ -761,14 +760,15 @@ print(
 print(f"network {worst:.1e}, {seconds_worst:.1f} s (worst and slowest seed)")
 
 # %% [markdown]
-# So which one? **For one solve of a smooth game in one dimension, the second-order grid, extrapolated.**
-# With 80 and 160 cells it has an error of {glue:text}`mfg_pinn.extrapolated_error:.1e` in the value after
-# {glue:text}`mfg_pinn.extrapolated_seconds:.1f` s for both, and each of the two grids conserves mass to
-# rounding; what they make together does so only up to its error. The network's worst seed ends at
-# {glue:text}`mfg_pinn.periodic_value_error_worst:.1e`, {glue:text}`mfg_pinn.gain_over_finest_grid:.0f`
-# times below the finer of the two grids alone; but the slowest seed took
-# {glue:text}`mfg_pinn.pinn_seconds_worst:.1f` s, and the error of extrapolated grids falls as $h^4$. On so smooth a game a spectral method should do better than both; we did not try. Reasons that
-# speak for a network all the same, none of them measured here:
+# So which one? **For one solve of a smooth game in one dimension, the second-order grid,
+# extrapolated.** With 80 and 160 cells it has an error of {glue:text}`mfg_pinn.extrapolated_error:.1e`
+# in the value after {glue:text}`mfg_pinn.extrapolated_seconds:.1f` s for both, and each of the two
+# grids conserves mass to rounding; what they make together does so only up to its error. The network's
+# worst seed ends at {glue:text}`mfg_pinn.periodic_value_error_worst:.1e`,
+# {glue:text}`mfg_pinn.gain_over_finest_grid:.0f` times below the finer of the two grids alone; but the
+# slowest seed took {glue:text}`mfg_pinn.pinn_seconds_worst:.1f` s, and the error of extrapolated grids
+# falls as $h^4$. On so smooth a game a spectral method should do better than both; we did not try.
+# Reasons that speak for a network all the same, none of them measured here:
 #
 # - its value and its velocity are formulas, smooth and defined everywhere;
 # - it can be a part of something larger that has to be differentiated;
