@@ -243,9 +243,11 @@ tested = compare(law, {f"{n} steps": n for n in (20, 40, 80)})
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-law", "caption": "Burgers. How much smaller the error of the slope gets when the grid solves for what a network left over, against the prediction from third derivatives. Five seeds, three lengths of training; on the line, law and measurement agree."}}
 predicted, *measured = np.concatenate([*tested.runs.values()]).T
 ratios, unit = np.array(measured) / predicted, "measured / predicted"
-note("burgers_law_least", ratios.min(), unit, at_least=0.5)
-note("burgers_law_most", ratios.max(), unit, at_most=3.0)
-assert predicted[ratios.max(axis=0).argmax()] == predicted.min()
+learned = predicted >= 10
+law, rough = ratios[:, learned], ratios[:, ~learned]
+note("burgers_law_least", law.min(), unit, at_least=0.5)
+note("burgers_law_most", law.max(), unit, at_most=2.0)
+note("burgers_law_rough", rough.max(), unit, at_most=3.0)
 figure, axes = plt.subplots(figsize=(5.4, 4.2))
 for cells, gains, marker in zip(alone, measured, MARKERS, strict=False):
     axes.loglog(predicted, gains, marker, mfc="none", label=f"{cells} cells")
@@ -260,11 +262,12 @@ show(
 )
 
 # %% [markdown]
-# Over all {glue:text}`hybrid_solver.burgers_law_least:.2f` to
-# {glue:text}`hybrid_solver.burgers_law_most:.2f` of what was predicted; farthest from the line is the network
-# that has learned least. A network that is right to a few digits in $L^2$ can still be rough: it is its
-# *third derivatives* that have to be small. The law is about slopes; for the values themselves the gain
-# can differ from it, and we do not bound that.
+# Where a gain of ten or more is predicted, the measured one is
+# {glue:text}`hybrid_solver.burgers_law_least:.2f` to {glue:text}`hybrid_solver.burgers_law_most:.2f` of it; for
+# networks that have learned less it is up to {glue:text}`hybrid_solver.burgers_law_rough:.1f` of it. A network
+# that is right to a few digits in $L^2$ can still be rough: it is its *third derivatives* that have to be
+# small. The law is about slopes; for the values themselves the gain can differ from it, and we do not bound
+# that.
 #
 # ## A grid for what is left: the game
 #

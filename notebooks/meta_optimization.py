@@ -1086,7 +1086,9 @@ def learn(learner, seed):
 
 
 compiled = {name: jax.jit(learner) for name, learner in LEARNERS.items()}
-lessons = compare(learn, compiled, SEEDS, one_process=True)
+lessons = compare(
+    learn, compiled, SEEDS, one_process=True, before=jax.clear_caches
+)
 
 # %% [markdown]
 # ### The test

@@ -1029,12 +1029,15 @@ assert heat_error < 1e-5
 
 # %% tags=["hide-input"]
 ends, between = (0.01, 0.02), np.sqrt(0.01 * 0.02)
-strangers = [
-    adapt(system_of(nu, 0), program.initial_parameters(seed), 60, damping=None)[
-        -1
-    ]
-    for seed, nu in enumerate(ends)
-]
+
+
+def solve_alone(seed):
+    """Solve one of the two from weights of its own."""
+    system = system_of(ends[seed], 0)
+    return adapt(system, program.initial_parameters(seed), 60, damping=None)[-1]
+
+
+strangers = side_by_side(solve_alone, [0, 1], "strangers")
 TRUTH[float(between)] = task(between).exact(*points_of_error)
 mixed = distance(between, sum(strangers) / 2)
 alone = [distance(between, theta) for theta in strangers]
