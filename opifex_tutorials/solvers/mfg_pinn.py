@@ -12,7 +12,7 @@ from opifex_tutorials.losses.games import FORMULATIONS, Fields, fokker_planck_re
 from opifex_tutorials.losses.torch_system import Formulate, System, gauss, sobol
 from opifex_tutorials.models import torch_jets as jets
 from opifex_tutorials.models.torch_mlp import MLP
-from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.problems.game import MeanFieldGame, PathTerms
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import HELD_OUT, Advance, Schedule, levenberg_marquardt, train
 from opifex_tutorials.validation import (
@@ -75,17 +75,41 @@ class MfgPinnSolution:
         found[0] -= game.potential(t, *x)
         return found
 
+    def path_terms(self, t: ArrayLike, *x: ArrayLike) -> PathTerms:
+        """Return all that paths through N points gather; outside of the game's box as well."""
+        game, zero = self.game, torch.zeros(1, dtype=torch.float64)
+        d, points = game.dimension, np.stack(np.broadcast_arrays(t, *x))
+
+        def terms(fields: Fields) -> Tensor:
+            u, log_m = fields
+            m = torch.exp(log_m[0])
+            hjb = 2 * game.viscosity / game.kinetic * hjb_residual(game, zero, fields)
+            crowding = m * game.coupling.derivative(m)
+            rows = [hjb, fokker_planck_residual(game, fields), crowding, u[0], log_m[0]]
+            return torch.cat([-game.kinetic * u[2:-1], log_m[2:-1], torch.stack(rows)])
+
+        control, score, rest = np.split(self._at(terms, points), [d, 2 * d])
+        time, *space = torch.from_numpy(points)
+        rest[0] -= game.potential(time, *space, xp=torch).numpy()
+        rest[3] -= game.terminal_cost(*space, xp=torch).numpy()
+        rest[4] -= game.initial_density(*space, xp=torch).log().numpy()
+        return PathTerms(control, score, *rest)
+
     def _evaluate(self, part: Callable[[Fields], Tensor], *coordinates: ArrayLike) -> FloatArray:
         arrays = require_coordinates(self.game.bounds, *coordinates)
-        points = torch.from_numpy(np.stack([a.ravel() for a in arrays]))
+        found = self._at(part, np.stack([a.ravel() for a in arrays]))
+        return found.reshape(-1, *arrays[0].shape)
+
+    def _at(self, part: Callable[[Fields], Tensor], points: FloatArray) -> FloatArray:
+        """Return a part of the fields at points, shape (1 + d, N), wherever they are."""
         parameters, found = torch.from_numpy(self.parameters), []
         formulation = self.formulate(self.game)
         with torch.no_grad():
-            for block in points.split(BLOCK, 1):
+            for block in torch.from_numpy(points).split(BLOCK, 1):
                 trial = formulation.trial(*block)
                 outputs = jets.network(parameters, self.widths, trial.features)
                 found.append(part(trial(outputs)).numpy())
-        return np.concatenate(found, 1).reshape(-1, *arrays[0].shape)
+        return np.concatenate(found, 1)
 
 
 def solve_mfg_pinn(
