@@ -71,7 +71,7 @@ def relative_errors(solution: Any, *, points: int = 4096, seed: int = 0) -> Erro
 
     Args:
         solution: with a ``game``, ``value``, ``control`` and ``density``.
-        points: how many scrambled Sobol points, a power of two.
+        points: how many scrambled Sobol points, rounded down to a power of two.
         seed: of the scrambling.
 
     Raises:

@@ -26,7 +26,7 @@ from opifex_tutorials.validation import (
     require_integer,
 )
 
-REVERSE_STEPS = 8  # with 4 the strongest of some games was 8 % off, with 8 it was 3 %
+REVERSE_STEPS = 8  # with 4 some estimates were 4 % too small
 
 
 class Candidate(Protocol):
