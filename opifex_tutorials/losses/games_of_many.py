@@ -26,7 +26,7 @@ from opifex_tutorials.validation import FloatArray, require_choice, require_inte
 
 # The crowd is drawn wider than it is, since its rim is where the network would have to guess.
 WIDENING = 1.25
-EULER_STEPS = 16
+EULER_STEPS = 4
 HJB_WEIGHT = 3.0  # of the lifted formulation
 BOXES = ("periodic", "neumann")
 Slope = Callable[[Tensor, Tensor], Tensor]  # (t, x) -> ∇u, shape (d, N)

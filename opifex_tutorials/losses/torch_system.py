@@ -130,8 +130,8 @@ class Drawn:
         return self._system
 
     def residuals(self, parameters: FloatArray) -> FloatArray:
-        """Return the residuals there, shape (N,)."""
-        return self.at(parameters).residuals(parameters)
+        """Return the residuals at the points drawn last, shape (N,)."""
+        return (self._system or self.at(parameters)).residuals(parameters)
 
 
 def gauss(counts: tuple[int, ...], dimension: int) -> FloatArray:

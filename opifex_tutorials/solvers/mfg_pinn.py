@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from opifex_tutorials.losses.torch_system import (
     Drawn,
     Formulate,
     Formulation,
-    Sampler,
     System,
     gauss,
     sobol,
@@ -164,8 +164,8 @@ def solve_mfg_pinn(
         resample_every: new Sobol points after so many steps, a multiple of ``record_every``; by
             default 50, in more than one dimension 10. L-BFGS keeps its points.
         tolerance: largest allowed root mean square of the residuals on held-out points.
-        record_every: distance of entries of the history, in steps; by default as many as points
-            stay.
+        record_every: distance of entries of the history, in steps; by default 50, in more than one
+            dimension 10.
         monitor: called with the solution at every recorded step; its value goes to
             ``history.errors``, its time is not counted.
         start: parameters to start from, such as those of another solution; by default random.
@@ -181,8 +181,11 @@ def solve_mfg_pinn(
     steps, stay = steps or (600 if many else 400), resample_every or (10 if many else 50)
     sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
     require_choice("sampling", sampling, ("gauss", "sobol"))
-    every = None if sampling == "gauss" else stay
-    schedule = Schedule(seed, optimizer, steps, record_every or stay, every, tolerance)
+    every, record_every = (
+        None if sampling == "gauss" else stay,
+        record_every or (10 if many else 50),
+    )
+    schedule = Schedule(seed, optimizer, steps, record_every, every, tolerance)
     if many:
         if sampling == "gauss":
             raise ValueError(
@@ -204,9 +207,9 @@ def solve_mfg_pinn(
         system: Any = _where_the_crowd_is(setting, widths, int(count), exploring, seed)
     else:
         system = _everywhere(formulate(game), widths, sampling, counts or (32, 24), seed)
-    advance = levenberg_marquardt(start, schedule.record_every, damping=damping)
+    advance = levenberg_marquardt(start, record_every, damping=damping)
     if optimizer != "levenberg_marquardt":
-        advance = _gradient_method(start, schedule.record_every, optimizer, steps)
+        advance = _gradient_method(start, record_every, optimizer, steps)
     solution = MfgPinnSolution(game, formulate, widths, start)
     return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
 
@@ -235,20 +238,21 @@ def _everywhere(
 
 def _where_the_crowd_is(
     setting: Setting, widths: Widths, count: int, exploring: int, seed: int
-) -> Callable[[int], Drawn]:
+) -> Callable[[int], Any]:
     """Return number of steps done -> system at random points, which may follow the parameters."""
-    fresh = sobol((seed, 0))
+    fresh, d = sobol((seed, 0)), setting.game.dimension
 
-    def draw(sample: Sampler, count: int, parameters: FloatArray) -> System:
-        cube = sample((count,), 1 + setting.game.dimension)
+    def draw(cube: FloatArray, parameters: FloatArray) -> System:
         points = setting.place(cube, setting.slope(parameters, widths))
         return System(setting.conditions(*points), widths)
 
-    def system(done: int) -> Drawn:
+    def system(done: int) -> Any:
         if done == HELD_OUT:
-            return Drawn(lambda here: draw(sobol((seed, HELD_OUT)), 1024, here))
+            cube = sobol((seed, HELD_OUT))((1024,), 1 + d)
+            return SimpleNamespace(residuals=lambda here: draw(cube, here).residuals(here))
         early = done < exploring
-        return Drawn(partial(draw, fresh, count // 2 if early else count), stay=not early)
+        size = (count // 2 if early else count,)
+        return Drawn(lambda here: draw(fresh(size, 1 + d), here), stay=not early)
 
     return system
 
