@@ -26,20 +26,28 @@ class ColeHopfGame(MeanFieldGame):
     """
 
     def _factors(self, xp: Any, t: Any, x: Any) -> tuple[Any, ...]:
-        """Return φ, ψ and the lists of their derivatives along each axis."""
+        """Return φ, ψ, the lists of their derivatives along each axis, and their Laplacians."""
         raise NotImplementedError
 
     def _value(self, xp: Any, t: Any, x: Any) -> Any:
         return -2 * self.viscosity / self.kinetic * xp.log(self._factors(xp, t, x)[0])
 
     def _density(self, xp: Any, t: Any, x: Any) -> Any:
-        phi, psi, _, _ = self._factors(xp, t, x)
+        phi, psi, *_ = self._factors(xp, t, x)
         return phi * psi
 
     def _gradients(self, xp: Any, t: Any, x: Any) -> Any:
-        phi, psi, phi_x, psi_x = self._factors(xp, t, x)
+        phi, psi, phi_x, psi_x, *_ = self._factors(xp, t, x)
         of_value = [-2 * self.viscosity / self.kinetic * p_x / phi for p_x in phi_x]
         return of_value, [p_x * psi + phi * q_x for p_x, q_x in zip(phi_x, psi_x, strict=True)]
+
+    def _laplacians(self, xp: Any, t: Any, x: Any) -> Any:
+        phi, psi, phi_x, psi_x, *laplacians = self._factors(xp, t, x)
+        of_phi, of_psi = (
+            laplacian / f - sum((f_x / f) ** 2 for f_x in slopes)
+            for f, slopes, laplacian in zip((phi, psi), (phi_x, psi_x), laplacians, strict=True)
+        )
+        return -2 * self.viscosity / self.kinetic * of_phi, of_phi + of_psi
 
     def _potential(self, xp: Any, t: Any, x: Any) -> Any:
         return -self.coupling(self._density(xp, t, x), xp.log)
@@ -85,14 +93,14 @@ class CosineGame(ColeHopfGame):
         require_choice("boundary", self.boundary, ("periodic", "neumann"))
 
     def _factors(self, xp: Any, t: Any, x: Any) -> tuple[Any, ...]:
-        """Return φ, ψ and the lists of their derivatives along each axis."""
         k = 2 * math.pi if self.boundary == "periodic" else math.pi
         rate, d = self.viscosity * k**2, self.dimension
         Z = 1 + self.alpha * self.beta * math.exp(-rate * self.horizon) / (2 * d)
         a = self.alpha * xp.exp(rate * (t - self.horizon)) / d
         b = self.beta * xp.exp(-rate * t) / (Z * d)
         S, slopes = sum(xp.cos(k * x_i) for x_i in x), [-k * xp.sin(k * x_i) for x_i in x]
-        return 1 + a * S, 1 / Z + b * S, [a * s for s in slopes], [b * s for s in slopes]
+        of_phi, of_psi = [a * s for s in slopes], [b * s for s in slopes]
+        return 1 + a * S, 1 / Z + b * S, of_phi, of_psi, -(k**2) * a * S, -(k**2) * b * S
 
 
 @dataclass(frozen=True)
@@ -166,24 +174,31 @@ class MixtureGame(ColeHopfGame):
         waves = a[:, None] * b * decay / 2 * np.cos(theta[:, None] - eta)
         return float(w @ np.prod(1 + waves.sum(2), axis=-1) @ v)
 
-    def _sum(self, xp: Any, which: int, elapsed: Any, x: Any) -> tuple[Any, Any]:
-        """Return a sum of products after a time of decay, and its derivatives along each axis."""
-        total, slopes, column = 0.0, 0.0, (-1, *[1] * elapsed.ndim)  # an entry for each axis
+    def _sum(self, xp: Any, which: int, elapsed: Any, x: Any) -> tuple[Any, ...]:
+        """Return a sum of products after a time of decay, its gradient, and its Laplacian."""
+        total, slopes, laplacian, column = (
+            0.0,
+            0.0,
+            0.0,
+            (-1, *[1] * elapsed.ndim),
+        )  # an entry for each axis
         for w, a, theta in zip(*(part[which] for part in self._drawn), strict=True):
-            factor, slope = 1.0, 0.0
+            factor, slope, bend = 1.0, 0.0, 0 * x
             for n in range(self.harmonics):
                 k = 2 * math.pi * (n + 1)
                 decay = xp.exp(-self.viscosity * k**2 * elapsed)
                 amplitude = xp.asarray(a[n]).reshape(column) * decay
                 angle = k * x + xp.asarray(theta[n]).reshape(column)
-                factor = factor + amplitude * xp.cos(angle)
+                wave = amplitude * xp.cos(angle)
+                factor, bend = factor + wave, bend - k**2 * wave
                 slope = slope - k * amplitude * xp.sin(angle)
             product = w * xp.prod(factor, 0)
             total, slopes = total + product, slopes + product * slope / factor
-        return total, slopes
+            laplacian = laplacian + product * (bend / factor).sum(0)
+        return total, slopes, laplacian
 
     def _factors(self, xp: Any, t: Any, x: Any) -> tuple[Any, ...]:
         points = xp.stack(x)
-        phi, phi_x = self._sum(xp, 0, self.horizon - t, points)
-        psi, psi_x = self._sum(xp, 1, t, points)
-        return phi, psi / self._mass, list(phi_x), list(psi_x / self._mass)
+        phi, phi_x, of_phi = self._sum(xp, 0, self.horizon - t, points)
+        psi, psi_x, of_psi = (part / self._mass for part in self._sum(xp, 1, t, points))
+        return phi, psi, list(phi_x), list(psi_x), of_phi, of_psi

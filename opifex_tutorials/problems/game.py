@@ -188,6 +188,10 @@ class MeanFieldGame:
         low, high = self._box()
         return low + (high - low) * cube
 
+    def laplacians(self, t: Any, *x: Any, xp: Any = np) -> Any:
+        """Return the exact Δu and Δ log m, with a leading axis of length 2."""
+        return xp.stack(self._laplacians(xp, *self._points(xp, t, x)))
+
     def _points(self, xp: Any, t: Any, x: Any) -> tuple[Any, Any]:
         if xp is np:
             t, *x = require_coordinates(self.bounds, t, *x)
@@ -205,7 +209,7 @@ class MeanFieldGame:
     def _value(self, xp: Any, t: Any, x: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no equilibrium in closed form")
 
-    _density = _gradients = _value
+    _density = _gradients = _laplacians = _value
 
     def _initial_density(self, xp: Any, t: Any, x: Any) -> Any:
         return self._density(xp, t, x)

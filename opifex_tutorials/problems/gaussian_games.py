@@ -45,6 +45,11 @@ class GaussianGame(MeanFieldGame):
         X, slope = ratio(xp, self.horizon - t)
         return scale * X, scale * slope
 
+    @property
+    def initial_moments(self) -> tuple[float, float]:
+        """Mean and standard deviation of every coordinate of the crowd at the start."""
+        return self.initial_mean, float(np.sqrt(self._shape(np, np.float64(0.0))[0]))
+
     def _box(self) -> tuple[float, float]:
         t = np.linspace(0, self.horizon, 201)
         X, reach = self._path(np, t)[0], STANDARD_DEVIATIONS * np.sqrt(self._shape(np, t)[0])
@@ -67,6 +72,10 @@ class GaussianGame(MeanFieldGame):
     def _gradients(self, xp: Any, t: Any, x: Any) -> Any:
         (X, slope), (v, a, _), m = self._path(xp, t), self._shape(xp, t), self._density(xp, t, x)
         return [-slope + a * (x_i - X) for x_i in x], [-m * (x_i - X) / v for x_i in x]
+
+    def _laplacians(self, xp: Any, t: Any, x: Any) -> Any:
+        v, a, _ = self._shape(xp, t)
+        return self.dimension * a + 0 * t, -self.dimension / v + 0 * t
 
 
 @dataclass(frozen=True)
