@@ -40,7 +40,10 @@ EVALUATED = 128  # points at which a solution is
 
 
 class Waves:
-    """The waves of one coordinate, orthonormal to each other in the mean: 1, √2 cos jκx and, on a ring, √2 sin jκx."""
+    """The waves of one coordinate: 1, √2 cos jκx and, on a ring, √2 sin jκx.
+
+    Their mean squares are one, their mean products zero.
+    """
 
     def __init__(self, game: MeanFieldGame, degree: int) -> None:
         self.low, high = list(game.bounds.values())[1]
@@ -94,7 +97,7 @@ class TensorBasis:
     def __init__(self, waves: Waves, dimension: int) -> None:
         self.waves, self.dimension, self.count = waves, dimension, len(waves) ** dimension
         self.size = self.count
-        self._to_waves = np.linalg.inv(waves(waves.nodes))
+        self._to_waves: FloatArray = np.asarray(np.linalg.inv(waves(waves.nodes)), dtype=float)
 
     def points(self, block: slice) -> list[FloatArray]:
         """See ``Basis``."""
@@ -224,22 +227,23 @@ class MfgSpectralSolution:
     @np.errstate(invalid="ignore")
     def _logarithm(self, name: str, t: Any, x: tuple[Any, ...], along: Any = None) -> FloatArray:
         """Return the logarithm of a factor, or its derivative along an axis."""
-        t, *x = require_coordinates(self.game.bounds, t, *x)
+        t, *points = require_coordinates(self.game.bounds, t, *x)
         weights, elapsed = getattr(self, name), t.ravel() / self.game.horizon
         if name == "phi":  # from the horizon backward
             weights, elapsed = weights[::-1], 1 - elapsed
-        steps, points, found = len(weights) - 1, np.array([c.ravel() for c in x]), 0 * elapsed
+        steps, places, found = len(weights) - 1, [x_i.ravel() for x_i in points], 0 * elapsed
         step = np.clip((steps * elapsed).astype(int), 0, steps - 1)
         for n in np.unique(step):
             inside = np.flatnonzero(step == n)
             for block in np.array_split(inside, len(inside) // EVALUATED + 1):
                 share = steps * elapsed[block] - n
+                inside_x = [x_i[block] for x_i in places]
                 ends = weights[n], weights[n + 1]
-                found[block] = self._between(*ends, share, points[:, block], along)
+                found[block] = self._between(*ends, share, inside_x, along)
         return found.reshape(t.shape)
 
     def _between(
-        self, start: Any, end: Any, share: FloatArray, x: FloatArray, along: int | None
+        self, start: Any, end: Any, share: FloatArray, x: list[FloatArray], along: int | None
     ) -> FloatArray:
         """Return the logarithm of a factor within a step, a share of which has passed."""
         waves, duration = self.basis.waves, self.game.horizon / (len(self.phi) - 1)
@@ -258,6 +262,7 @@ class MfgSpectralSolution:
         return total
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a blow-up is reported
 def solve_mfg_spectral(
     game: MeanFieldGame,
     *,
@@ -310,9 +315,11 @@ def solve_mfg_spectral(
         square = float(np.mean(change**2))
         history.record(iteration, clock.seconds, square, np.nan)
         if square <= tolerance**2:
-            mass = waves.width**game.dimension * np.mean(phi * psi, axis=1)
-            weights = ([basis.fit(values) for values in factor] for factor in (phi, psi))
-            return MfgSpectralSolution(game, basis, *weights, mass, history)
+            factors = [np.array([basis.fit(v) for v in factor]) for factor in (phi, psi)]
+            mass = waves.width**game.dimension * np.sum(factors[0] * factors[1], axis=1)
+            return MfgSpectralSolution(
+                game, basis, list(factors[0]), list(factors[1]), mass, history
+            )
         if not square < 1e12:  # or not a number
             break
         if iteration > 1 and acceleration:
