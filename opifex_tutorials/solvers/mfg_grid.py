@@ -208,8 +208,7 @@ def solve_mfg_grid(
             u, m = iterate(u, m, method)
             densities = scheme.densities(m)
             if (densities > 0).all():
-                end = game.terminal_cost(*scheme.places)
-                values = np.vstack([u.reshape(steps, -1), end])
+                values = np.vstack([u.reshape(steps, -1), game.terminal_cost(*scheme.places)])
                 return MeanFieldGameGridSolution(scheme, values, densities, history)
         raise ConvergenceError("a density that is not positive", history)
     except ConvergenceError as error:

@@ -37,6 +37,13 @@ Control = Callable[[FloatArray, FloatArray], ArrayLike]  # (t, x) -> velocity
 POLICY_ITERATIONS = 50
 
 
+def _check_plane(game: MeanFieldGame, **options: Any) -> None:
+    require_choice("boundary in two dimensions", game.boundary, ("periodic", "neumann"))
+    for name, option in options.items():
+        if option is not None:
+            raise ValueError(f"{name}={option!r} in two dimensions: allowed is None")
+
+
 class _FactorsByStep:
     """LU factors of a matrix that couples each step to itself and to the next one."""
 
@@ -94,14 +101,7 @@ class MeanFieldGameScheme:
         self.N = require_integer("steps", steps, 4, 20_000)
         self.order = require_integer("order", order, 1, 2)
         if self.dimension > 1:
-            require_choice("boundary in two dimensions", game.boundary, ("periodic", "neumann"))
-            for name, option in (
-                ("boundary", boundary),
-                ("interval", interval),
-                ("around", around),
-            ):
-                if option is not None:
-                    raise ValueError(f"{name} in two dimensions: allowed is None")
+            _check_plane(game, boundary=boundary, interval=interval, around=around)
         self.game, box = game, list(game.bounds.values())[1]
         self.low, self.high = box if interval is None else interval
         require_between("interval[0]", self.low, *box)
@@ -120,16 +120,7 @@ class MeanFieldGameScheme:
         m0 = game.initial_density(*self.places)
         # On the whole domain the midpoint rule gives mass 1 but for a small error; remove it.
         self.initial_density = m0 / (m0.sum() * self.h**self.dimension) if interval is None else m0
-        left = np.arange(self.J if self.is_periodic else self.J - 1)
-        self.faces = self.low + self.h * (left + 1)
-        grid, axes = np.arange(self.K).reshape([self.J] * self.dimension), range(self.dimension)
-        beside = [[np.take(grid, i % self.J, a).ravel() for a in axes] for i in (left, left + 1)]
-        self._beside = left, right = np.hstack(beside[0]), np.hstack(beside[1])
-        pick = sparse.identity(self.K, format="csr")
-        here, there = pick[np.append(left, right)], pick[np.append(right, left)]
-        every_step = sparse.identity(self.N)
-        self.here = sparse.kron(every_step, here, "csr")  # the cell that a hop starts from
-        self._difference = sparse.kron(every_step, there - here, "csr")
+        self._connect()
         self._later = sparse.eye(self.N * self.K, k=self.K, format="csr")
         self._time_difference = (sparse.identity(self.N * self.K) - self._later) / self.dt
         self._terminal = np.zeros((self.N, self.K))
@@ -143,6 +134,19 @@ class MeanFieldGameScheme:
             places = self.t[:, None], self.x
             self.sampled = around.value(*places), around.density(*places)
         self.set_theta(1.0 if order == 1 else 0.5)
+
+    def _connect(self) -> None:
+        """Set what hops between neighbors need: along each axis, to the right and to the left."""
+        left = np.arange(self.J if self.is_periodic else self.J - 1)
+        self.faces = self.low + self.h * (left + 1)
+        grid, axes = np.arange(self.K).reshape([self.J] * self.dimension), range(self.dimension)
+        beside = [[np.take(grid, i % self.J, a).ravel() for a in axes] for i in (left, left + 1)]
+        self._beside = left, right = np.hstack(beside[0]), np.hstack(beside[1])
+        pick = sparse.identity(self.K, format="csr")
+        here, there = pick[np.append(left, right)], pick[np.append(right, left)]
+        every_step = sparse.identity(self.N)
+        self.here = sparse.kron(every_step, here, "csr")  # the cell that a hop starts from
+        self._difference = sparse.kron(every_step, there - here, "csr")
 
     def _closed_form(self, t: FloatArray, x: float) -> tuple[ArrayLike, ArrayLike]:
         return self.game.value_gradient(t, x)[0], 0.0
