@@ -11,6 +11,7 @@ _MODULES = {
     "solve_mfg_grid": "mfg_grid",
     "solve_mfg_hybrid": "mfg_hybrid",
     "solve_mfg_pinn": "mfg_pinn",
+    "solve_mfg_spectral": "mfg_spectral",
 }
 __all__ = list(_MODULES)
 
