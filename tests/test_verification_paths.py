@@ -217,6 +217,19 @@ def test_a_wrong_density_alone_makes_no_control_exploitable():
     assert not 0.8 < sampled_exploitability(wrong, crowd="frozen").value / found.value < 1.25
 
 
+@pytest.mark.parametrize("game", [CosineGame(alpha=0.9, beta=0.9), TravellingGaussianGame()])
+def test_paths_back_in_time_find_the_density_of_the_crowd(game):
+    """The control is that of the equilibrium: so is the crowd, whatever the density says."""
+    candidate, rng = Perturbed(game, density_size=0.05), np.random.default_rng(0)
+    for time, place in ((1.0, 0.1), (0.5, 0.3), (0.8, 0.7)):
+        t, x = np.full(20000, time), np.full((1, 20000), place)
+        met = candidate.path_terms(t, *x)
+        found = np.exp(paths._log_ratio(candidate, t, x, met, rng))
+        error = found.std() / 20000**0.5
+        assert found.mean() == pytest.approx(np.exp(-met.density_misfit[0]), abs=4 * error)
+        assert error < 5e-4
+
+
 def test_a_perturbation_of_one_coordinate_in_ten_dimensions():
     """With a logarithmic coupling a normal crowd separates: what one coordinate gains is all."""
     game = TravellingGaussianGame(dimension=10)
