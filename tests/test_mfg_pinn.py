@@ -100,8 +100,8 @@ MANY = {
     "symmetric": (CosineGame(dimension=4), {"architecture": "symmetric"}, 1e-2),
     "not even": (MixtureGame(dimension=2), {"harmonics": 2}, 2e-2),
     "lifted": (MixtureGame(dimension=2), {"formulation": "lifted", "harmonics": 2}, 1e-2),
-    "quadratic": (LinearQuadraticGame(dimension=3), {"harmonics": 2}, 5e-3),
-    "travelling": (TravellingGaussianGame(dimension=3), {}, 1e-2),
+    "quadratic": (LinearQuadraticGame(dimension=3), {}, 5e-3),
+    "coordinates": (TravellingGaussianGame(dimension=3), {"harmonics": 1}, 1e-2),
 }
 BRIEF = {"seed": 0, "steps": 60, "exploring": 30, "points": (16, 32), "tolerance": np.inf}
 

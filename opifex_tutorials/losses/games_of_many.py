@@ -51,7 +51,8 @@ class ManyTrial:
         \log m = h \log m_0 - (e - e(0) h)\,\ell g + t N_2,
 
     which is right to first order in the amplitude of the data if F = 0, and the network sees
-    g and :math:`\log m_0` with and without these factors, and its waves with either of them.
+    g and :math:`\log m_0` with and without these factors, and its n-th waves with the n-th power
+    of either, as the logarithm of a decaying wave has them.
     """
 
     def __init__(self, setting: "Setting", t: Tensor, x: Tensor) -> None:
@@ -107,27 +108,25 @@ class Setting:
 
     def own(self, x: Tensor, decays: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Return the features of each coordinate, shape (4, d, N, F), times factors of time."""
-        found: list[tuple[Tensor, ...]] = []
+        found = list[Tensor]()
         for n in range(1, self.harmonics + 1):
-            if self.in_space:
-                mean, deviation = self.game.initial_moments  # type: ignore[attr-defined]
-                y = (x - mean) / deviation
-                bend = n * (n - 1) / deviation**2 * y ** max(n - 2, 0)
-                found.append((y**n, n / deviation * y ** (n - 1), bend))
-            else:
-                k = n * self.wave
-                cos, sin = (REACH * f(k * (x - self.low)) for f in (torch.cos, torch.sin))
-                found.append((cos, -k * sin, -(k**2) * cos))
-                if not self.even:
-                    found.append((sin, k * cos, -(k**2) * sin))
-        return torch.stack(
-            [
-                torch.stack([a * f, a_t * f, a * f_x, a * f_xx])
-                for a, a_t in decays
-                for f, f_x, f_xx in found
-            ],
-            -1,
-        )
+            for a, a_t in decays:
+                a, a_t = a**n, n * a ** (n - 1) * a_t
+                for f, f_x, f_xx in self._of_place(n, x):
+                    found.append(torch.stack([a * f, a_t * f, a * f_x, a * f_xx]))
+        return torch.stack(found, -1)
+
+    def _of_place(self, n: int, x: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return the n-th waves or powers of each coordinate, with two derivatives."""
+        if self.in_space:
+            mean, deviation = self.game.initial_moments  # type: ignore[attr-defined]
+            y = (x - mean) / deviation
+            bend = n * (n - 1) / deviation**2 * y ** max(n - 2, 0)
+            return [(y**n, n / deviation * y ** (n - 1), bend)]
+        k = n * self.wave
+        cos, sin = (REACH * f(k * (x - self.low)) for f in (torch.cos, torch.sin))
+        waves = [(cos, -k * sin, -(k**2) * cos), (sin, k * cos, -(k**2) * sin)]
+        return waves[:1] if self.even else waves
 
     def conditions(self, t: Tensor, x: Tensor) -> list[Condition]:
         """Return both equations at N points, x of shape (d, N)."""
