@@ -70,19 +70,9 @@ class Waves:
 
 
 class Basis(Protocol):
-    """Products of waves, one of each coordinate, and points that determine their weights."""
+    """Products of waves, one of each coordinate, with weights."""
 
     waves: Waves
-    count: int  # of points
-
-    def points(self, block: slice) -> list[FloatArray]:
-        """Return the coordinates of some of the points."""
-
-    def fit(self, values: FloatArray) -> Any:
-        """Return weights from values at the points."""
-
-    def diffusion(self, duration: float) -> Callable[[FloatArray], FloatArray]:
-        """Return the map of values to those after the heat equation acted."""
 
     def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
         """Return the sum at points where the waves of each coordinate are ``factors``.
@@ -100,17 +90,17 @@ class TensorBasis:
         self._to_waves: FloatArray = np.asarray(np.linalg.inv(waves(waves.nodes)), dtype=float)
 
     def points(self, block: slice) -> list[FloatArray]:
-        """See ``Basis``."""
+        """Return the coordinates of some of the points."""
         numbers = np.arange(self.count)[block]
         digits = np.unravel_index(numbers, (len(self.waves),) * self.dimension)
         return [self.waves.nodes[digit] for digit in digits]
 
     def fit(self, values: FloatArray) -> FloatArray:
-        """See ``Basis``."""
+        """Return weights from values at the points."""
         return self._along_every_axis(self._to_waves, values)
 
     def diffusion(self, duration: float) -> Callable[[FloatArray], FloatArray]:
-        """See ``Basis``."""
+        """Return the map of values to those after the heat equation acted."""
         waves = self.waves
         matrix = (waves(waves.nodes) * np.exp(-waves.decay * duration)) @ self._to_waves
         return lambda values: self._along_every_axis(matrix, values)
@@ -168,15 +158,15 @@ class SparseBasis:
         return result
 
     def points(self, block: slice) -> list[FloatArray]:
-        """See ``Basis``."""
+        """Return the coordinates of some of the points."""
         return list(self._points[block].T)
 
     def fit(self, values: FloatArray) -> FloatArray:
-        """See ``Basis``."""
+        """Return weights from values at the points."""
         return self._inverse @ values
 
     def diffusion(self, duration: float) -> Callable[[FloatArray], FloatArray]:
-        """See ``Basis``."""
+        """Return the map of values to those after the heat equation acted."""
         matrix = self._matrix * np.exp(-self._decay * duration)
         return lambda values: matrix @ (self._inverse @ values)
 
@@ -398,8 +388,18 @@ def _anderson(differences: list[Any], change: FloatArray, damping: float) -> Any
     if not differences:
         return 0.0
     table = np.array([[np.vdot(a, b) for _, a in differences] for _, b in differences])
-    right = np.array([np.vdot(a, change) for _, a in differences])
-    size = np.sqrt(np.diag(table))
-    shares = np.linalg.lstsq(table / np.outer(size, size), right / size, rcond=1e-12)[0] / size
+    shares = anderson_shares(table, np.array([np.vdot(a, change) for _, a in differences]))
     pairs = zip(shares, differences, strict=True)
     return -sum(share * (dx + damping * dchange) for share, (dx, dchange) in pairs)
+
+
+def anderson_shares(products: FloatArray, right: FloatArray) -> FloatArray:
+    """Return the shares of earlier differences that leave the smallest change.
+
+    Args:
+        products: inner products of the differences of changes with each other.
+        right: with the last change.
+    """
+    size = np.sqrt(np.diag(products))
+    scaled = products / np.outer(size, size)
+    return np.asarray(np.linalg.lstsq(scaled, right / size, rcond=1e-12)[0] / size)
