@@ -1,5 +1,7 @@
 """Closed forms of the mean field games against both equations, by automatic differentiation."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from opifex_tutorials.problems.mean_field_games import (
     Coupling,
     ExampleGame,
     LinearQuadraticGame,
+    MixtureGame,
     TravellingGaussianGame,
 )
 from opifex_tutorials.verification import mass_drift
@@ -55,8 +58,21 @@ TRAVELLING = st.builds(
     dimension=st.integers(1, 3),
     coupling=st.builds(Coupling, st.just("logarithm"), st.floats(0, 2)),
 )
+MIXTURE = st.builds(
+    MixtureGame,
+    viscosity=st.floats(0.02, 1),
+    terms=st.integers(1, 4),
+    amplitudes=st.sampled_from(["raw", "scaled"]),
+    harmonics=st.integers(1, 2),
+    seed=st.integers(0, 100),
+    horizon=st.floats(0.1, 2),
+    dimension=st.integers(1, 3),
+    coupling=COUPLINGS,
+    kinetic=st.floats(0.2, 4),
+)
 GAMES = [CosineGame(), CosineGame(boundary="neumann", dimension=2, kinetic=2.0)]
 GAMES += [LinearQuadraticGame(dimension=2), TravellingGaussianGame()]
+GAMES += [MixtureGame(), MixtureGame(dimension=3, harmonics=2)]
 examples = settings(max_examples=40, deadline=None, derandomize=True)
 
 
@@ -97,7 +113,7 @@ def residuals(game, drift=1.0, noise=1.0):
     return [float(r.detach().abs().max()) for r in (hjb - cost, fokker_planck, *gradients)]
 
 
-@pytest.mark.parametrize("games", [COSINE, LINEAR_QUADRATIC, TRAVELLING])
+@pytest.mark.parametrize("games", [COSINE, LINEAR_QUADRATIC, TRAVELLING, MIXTURE])
 def test_closed_forms_satisfy_both_equations(games):
     @examples
     @given(games)
@@ -107,6 +123,19 @@ def test_closed_forms_satisfy_both_equations(games):
     check()
 
 
+@pytest.mark.parametrize("dimension", [1, 2, 10, 50])
+@pytest.mark.parametrize("harmonics", [1, 2])
+@pytest.mark.parametrize("amplitudes", ["raw", "scaled"])
+def test_the_mixture_game_in_many_dimensions(dimension, harmonics, amplitudes):
+    """Relative to the size of the fields, which spreads over decades for raw amplitudes."""
+    game = MixtureGame(dimension=dimension, harmonics=harmonics, amplitudes=amplitudes)
+    hjb, fokker_planck, of_value, of_density = residuals(game)
+    m = game.density(*random_points(game).T)
+    assert max(hjb, of_value) < 1e-11
+    assert max(fokker_planck, of_density) < 1e-11 * m.max()
+    assert (m > 0).all()
+
+
 @pytest.mark.parametrize("game", GAMES)
 def test_the_residuals_notice_a_wrong_sign_or_coefficient(game):
     assert residuals(game, drift=-1.0)[1] > 1e-3
@@ -114,7 +143,7 @@ def test_the_residuals_notice_a_wrong_sign_or_coefficient(game):
 
 
 @examples
-@given(st.one_of(COSINE, LINEAR_QUADRATIC, TRAVELLING))
+@given(st.one_of(COSINE, LINEAR_QUADRATIC, TRAVELLING, MIXTURE))
 def test_initial_and_terminal_values_and_shapes(game):
     _, *x = random_points(game).T
     np.testing.assert_allclose(game.initial_density(*x), game.density(0.0, *x), rtol=1e-12)
@@ -140,18 +169,47 @@ def test_terminal_costs_are_those_of_the_docstrings():
 
 
 @examples
-@given(st.one_of(COSINE, LINEAR_QUADRATIC, TRAVELLING).filter(lambda game: game.dimension == 1))
+@given(
+    st.one_of(COSINE, LINEAR_QUADRATIC, TRAVELLING, MIXTURE).filter(
+        lambda game: game.dimension == 1
+    )
+)
 def test_densities_have_mass_one(game):
     # A Gaussian's box leaves out 2e-9.
-    assert mass_drift(game) < (1e-12 if isinstance(game, CosineGame) else 3e-9)
+    assert mass_drift(game) < (1e-12 if game.boundary != "exact" else 3e-9)
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-def test_the_cosine_game_has_mass_one_in_more_dimensions(dimension):
-    game = CosineGame(dimension=dimension, boundary="neumann")
+@pytest.mark.parametrize(
+    "make",
+    [partial(CosineGame, boundary="neumann"), MixtureGame, partial(MixtureGame, harmonics=2)],
+)
+def test_games_on_a_box_have_mass_one_in_more_dimensions(make, dimension):
+    game = make(dimension=dimension)
     x = np.meshgrid(*[(np.arange(16) + 0.5) / 16] * dimension)
     for t in (0.0, 0.4, 1.0):
         assert game.density(t, *x).mean() == pytest.approx(1, abs=1e-13)
+
+
+def mixed_difference(game):
+    """The mixed second derivative of u in two coordinates at a point, by differences."""
+    h, x = 1e-3, np.full((game.dimension, 4), 0.3)
+    x[0] += h * np.array([1, 1, -1, -1])
+    x[-1] += h * np.array([1, -1, 1, -1])
+    return game.value(game.horizon, *x) @ [1, -1, -1, 1] / (4 * h**2)
+
+
+def test_one_product_separates_and_a_mixture_does_not():
+    assert abs(mixed_difference(MixtureGame(terms=1, dimension=2))) < 1e-8
+    assert abs(mixed_difference(MixtureGame(dimension=2))) > 0.1
+
+
+def test_scaled_amplitudes_keep_the_spread_of_the_value():
+    spreads = [
+        np.std(g.value(g.horizon, *random_points(g, 2000)[:, 1:].T))
+        for g in (MixtureGame(dimension=d) for d in (10, 50))
+    ]
+    assert 0.7 < spreads[1] / spreads[0] < 1.4
 
 
 @pytest.mark.parametrize("game", [*GAMES, ExampleGame()])
@@ -200,6 +258,10 @@ def test_the_published_example():
         (lambda: CosineGame(kinetic=-1.0), "kinetic=-1.0: .*convex"),
         (lambda: CosineGame(boundary="dirichlet"), "boundary='dirichlet'"),
         (lambda: CosineGame(dimension=0), "dimension=0"),
+        (lambda: MixtureGame(terms=0), "terms=0"),
+        (lambda: MixtureGame(amplitudes="small"), "amplitudes='small'"),
+        (lambda: MixtureGame(harmonics=3), "harmonics=3"),
+        (lambda: MixtureGame(seed=-1), "seed=-1"),
         (lambda: Coupling("cubic"), "kind='cubic'"),
         (lambda: Coupling("linear", -1.0), "strength=-1.0: .*many equilibria"),
         (lambda: Coupling("power", 1.0, -2.0), "exponent=-2.0: .*increase"),

@@ -324,6 +324,95 @@ def test_bad_arguments_are_refused_by_name(options, message):
         solve_mfg_grid(CosineGame(), **options)
 
 
-def test_the_grid_is_for_one_dimension():
-    with pytest.raises(ValueError, match="dimension=2"):
-        solve_mfg_grid(CosineGame(dimension=2))
+PLANE = CosineGame(dimension=2)
+PLANES = [PLANE, CosineGame(dimension=2, boundary="neumann", kinetic=2.0)]
+
+
+def plane_errors(solution):
+    game, t, x = solution.game, solution.scheme.t[:, None], solution.scheme.places
+    value = relative_l2(solution.values, game.value(t, *x))
+    return value, relative_l2(solution.densities, game.density(t, *x))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("game", PLANES)
+def test_two_dimensions_orders_mass_and_positivity(game, order):
+    cells, found = np.array([10, 15, 22]), []
+    for n in cells:
+        solution = solve_mfg_grid(game, cells=int(n), steps=int(n), order=order)
+        found.append(plane_errors(solution))
+        assert mass_drift(solution) < 1e-12
+        assert solution.densities.min() > 0
+    for error in np.transpose(found):
+        np.testing.assert_allclose(convergence_order(1 / cells, error), order, atol=0.15)
+
+
+def test_a_game_of_one_coordinate_has_the_same_solution_in_the_plane():
+    """Nothing depends on the second coordinate: every row is the solution on a line."""
+
+    class Line(CosineGame):
+        def _factors(self, xp, t, x):
+            phi, psi, phi_x, psi_x = CosineGame()._factors(xp, t, x[:1])
+            return phi, psi, [*phi_x, 0 * phi], [*psi_x, 0 * psi]
+
+    options = {"cells": 16, "steps": 12}
+    line, plane = (
+        solve_mfg_grid(CosineGame(), **options),
+        solve_mfg_grid(Line(dimension=2), **options),
+    )
+    for name in ("values", "densities"):
+        rows = getattr(plane, name).reshape(13, 16, 16)
+        np.testing.assert_allclose(rows, getattr(line, name)[..., None] + 0 * rows, atol=1e-9)
+    t, x, y = np.random.default_rng(0).random((3, 20))
+    np.testing.assert_allclose(plane.value(t, x, y), line.value(t, x), atol=1e-9)
+    np.testing.assert_allclose(plane.control(t, x, y), [line.control(t, x), 0 * x], atol=1e-8)
+
+
+def test_picard_and_newton_agree_in_the_plane():
+    options = {"cells": 10, "steps": 8}
+    newton = solve_mfg_grid(PLANE, **options)
+    picard = solve_mfg_grid(PLANE, method="picard", **options)
+    np.testing.assert_allclose(picard.values, newton.values, atol=1e-8)
+    first = solve_mfg_grid(PLANE, order=1, **options)
+    again = solve_mfg_grid(PLANE, order=1, start=first, **options)
+    np.testing.assert_allclose(again.densities, first.densities, atol=1e-9)
+
+
+@pytest.mark.parametrize("game", PLANES)
+def test_a_solution_in_the_plane_is_evaluated_between_the_cells(game):
+    solution = pickle.loads(pickle.dumps(solve_mfg_grid(game, cells=20, steps=20)))
+    points = np.random.default_rng(0).random((3, 40))
+    exact = -game.kinetic * game.value_gradient(*points)
+    assert relative_l2(solution.value(*points), game.value(*points)) < 4e-3
+    assert relative_l2(solution.density(*points), game.density(*points)) < 5e-4
+    assert solution.control(*points).shape == (2, 40)
+    assert relative_l2(solution.control(*points), exact) < 8e-3
+    corner = solution.density(0.5, np.array([0.0, 1.0]), 1.0)
+    np.testing.assert_allclose(corner, game.density(0.5, np.array([0.0, 1.0]), 1.0), rtol=2e-3)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(st.integers(1, 2), st.sampled_from(PLANES), st.integers(0, 1000))
+def test_in_the_plane_steps_are_factorized_one_by_one(order, game, seed):
+    scheme = MeanFieldGameScheme(game, 8, 4, order)
+    u, right = np.random.default_rng(seed).normal(size=(2, 256))
+    rates = scheme.rates(scheme.jumps(u))
+    B, factors = scheme.matrix(rates), scheme.factorize(rates)
+    np.testing.assert_allclose(B @ factors.solve(right), right, atol=1e-10)
+    np.testing.assert_allclose(B.T @ factors.solve(right, trans="T"), right, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("game", "options", "message"),
+    [
+        (CosineGame(dimension=3), {}, "dimension=3"),
+        (PLANE, {"cells": 201}, "cells=201"),
+        (PLANE, {"interval": (0.1, 0.4)}, r"interval=.* in two dimensions"),
+        (PLANE, {"boundary": lambda t, x: (0 * t, 0 * t)}, "boundary=.* in two"),
+        (PLANE, {"around": PLANE}, "around=.* in two dimensions"),
+        (LinearQuadraticGame(dimension=2), {}, "boundary in two dimensions='exact'"),
+    ],
+)
+def test_what_the_grid_does_not_do_is_refused_by_name(game, options, message):
+    with pytest.raises(ValueError, match=message):
+        solve_mfg_grid(game, **options)

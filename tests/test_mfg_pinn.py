@@ -8,13 +8,17 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from opifex_tutorials.losses import games as losses
+from opifex_tutorials.losses import games_of_many
 from opifex_tutorials.losses.games import Fields, hard
+from opifex_tutorials.losses.games_of_many import Setting
 from opifex_tutorials.losses.torch_system import System, gauss, sobol
+from opifex_tutorials.models import torch_axes
 from opifex_tutorials.problems.mean_field_games import (
     CosineGame,
     Coupling,
     ExampleGame,
     LinearQuadraticGame,
+    MixtureGame,
     TravellingGaussianGame,
 )
 from opifex_tutorials.solvers import mfg_pinn, solve_mfg_pinn
@@ -33,8 +37,6 @@ def grid(game, times=30, places=101):
 
 def errors(solution):
     game, points = solution.game, grid(solution.game)
-    if game.dimension == 2:
-        points = (points[0][::6, :, None], points[1][::10, None], points[1][::10])
     return (
         relative_l2(solution.value(*points), game.value(*points)),
         relative_l2(solution.density(*points), game.density(*points)),
@@ -70,12 +72,115 @@ def test_no_agent_gains_by_leaving_the_computed_control():
     assert exploitability(GAME, lambda t, x: 1.1 * solution.control(t, x)) > 1e-5
 
 
-def test_two_dimensions():
-    game = CosineGame(boundary="neumann", dimension=2)
-    solution = solve_mfg_pinn(game, **{**SMALL, "points": (32, 32)})
-    assert errors(solution)[0] < 3e-3
-    assert errors(solution)[1] < 3e-4
-    assert solution.control(0.5, [0.1, 0.2, 0.3], 0.4).shape == (2, 3)
+def crowd(game, count=2000):
+    """Times and points: all over a box, or where the crowd of a Gaussian game is."""
+    rng, (low, high) = np.random.default_rng(5), list(game.bounds.values())[1]
+    t = rng.uniform(0, game.horizon, count)
+    if game.boundary != "exact":
+        return t, rng.uniform(low, high, (game.dimension, count))
+    z = rng.standard_normal((game.dimension, count))
+    return t, np.clip(game._path(np, t)[0] + np.sqrt(game._shape(np, t)[0]) * z, low, high)
+
+
+def errors_in_many_dimensions(solution):
+    """Relative errors of u, ∇u and m; of m point by point, since its size spreads over decades."""
+    game, (t, x) = solution.game, crowd(solution.game)
+    return np.array(
+        [
+            relative_l2(solution.value(t, *x), game.value(t, *x)),
+            relative_l2(-solution.control(t, *x) / game.kinetic, game.value_gradient(t, *x)),
+            np.sqrt(np.mean((solution.density(t, *x) / game.density(t, *x) - 1) ** 2)),
+        ]
+    )
+
+
+MANY = {
+    "walls": (CosineGame(dimension=2, boundary="neumann", kinetic=2.0), {}, 3e-3),
+    "dense": (CosineGame(dimension=4), {}, 3e-3),
+    "symmetric": (CosineGame(dimension=4), {"architecture": "symmetric"}, 1e-2),
+    "not even": (MixtureGame(dimension=2), {"harmonics": 2}, 2e-2),
+    "lifted": (MixtureGame(dimension=2), {"formulation": "lifted", "harmonics": 2}, 1e-2),
+    "quadratic": (LinearQuadraticGame(dimension=3), {}, 5e-3),
+    "coordinates": (TravellingGaussianGame(dimension=3), {"harmonics": 1}, 1e-2),
+}
+BRIEF = {"seed": 0, "steps": 60, "exploring": 30, "points": (16, 32), "tolerance": np.inf}
+
+
+@pytest.mark.parametrize(("game", "options", "bound"), MANY.values(), ids=MANY.keys())
+def test_a_short_solve_in_many_dimensions(game, options, bound):
+    solution = solve_mfg_pinn(game, **BRIEF, **options)
+    found = errors_in_many_dimensions(solution)
+    assert found.max() < bound, found
+    t, x = crowd(game, 5)
+    assert solution.control(t, *x).shape == (game.dimension, 5)
+    assert np.abs(solution.residuals(t, *x)).max() < 1.0
+
+
+def test_particles_moved_up_the_value_give_a_worse_solution(monkeypatch):
+    """Points that flee from the crowd say little of where it is."""
+    game, right = LinearQuadraticGame(dimension=3, initial_mean=2.0), Setting.slope
+
+    def wrong(*arguments):
+        return lambda t, x: -right(*arguments)(t, x)
+
+    good = errors_in_many_dimensions(solve_mfg_pinn(game, **BRIEF))
+    monkeypatch.setattr(Setting, "slope", wrong)
+    bad = errors_in_many_dimensions(solve_mfg_pinn(game, **BRIEF))
+    assert (bad > 3 * good).all()
+
+
+def test_a_coordinate_missing_in_the_laplacian_gives_a_wrong_solution(monkeypatch):
+    class Forgetful(torch_axes.Features):
+        def __init__(self, shared, own, scale):
+            super().__init__(shared, own, scale)
+            self.summed = self.summed.clone()
+            self.summed[2, :, -1] = 0.0
+
+    monkeypatch.setattr(games_of_many, "Features", Forgetful)
+    solution = solve_mfg_pinn(CosineGame(dimension=4), **BRIEF)
+    assert errors_in_many_dimensions(solution)[0] > 0.03
+
+
+def test_points_are_new_at_every_step_and_then_stay(monkeypatch):
+    drawn, place = [], Setting.place
+
+    def spy(self, cube, slope):
+        drawn.append(cube)
+        return place(self, cube, slope)
+
+    monkeypatch.setattr(Setting, "place", spy)
+    options = {**BRIEF, "steps": 40, "exploring": 20}
+    solve_mfg_pinn(CosineGame(dimension=2), **options)
+    held_out = [cube for cube in drawn if len(cube) == 1024]
+    assert [len(cube) for cube in drawn if len(cube) != 1024] == 20 * [256] + 2 * [512]
+    assert len({cube.tobytes() for cube in drawn}) == 22 + 1
+    assert len(held_out) == 4
+    drawn.clear()
+    solve_mfg_pinn(CosineGame(dimension=2), **{**options, "seed": 1})
+    assert not any(np.array_equal(held_out[0], cube) for cube in drawn)
+
+
+def test_adam_in_many_dimensions_sees_new_points_as_well():
+    game = CosineGame(dimension=3)
+    options = {**BRIEF, "steps": 300, "exploring": 300}
+    solution = solve_mfg_pinn(game, optimizer="adam", **options)
+    assert errors_in_many_dimensions(solution)[2] < 0.1
+
+
+def test_blocks_bound_the_memory_in_many_dimensions(monkeypatch):
+    game = CosineGame(dimension=20)
+    solution = solve_mfg_pinn(game, **{**BRIEF, "steps": 10, "exploring": 0, "points": (4, 4)})
+    (t, x), sizes, right = crowd(game, 300), [], torch_axes.network
+
+    def spy(parameters, widths, inputs, *rest):
+        sizes.append(inputs.shape[1])
+        return right(parameters, widths, inputs, *rest)
+
+    whole = solution.value(t, *x)
+    monkeypatch.setattr(mfg_pinn, "network", spy)
+    monkeypatch.setattr(mfg_pinn, "BLOCK", 2300)
+    np.testing.assert_allclose(solution.value(t, *x), whole, rtol=1e-12)
+    assert sizes == [100, 100, 100]
 
 
 @pytest.mark.parametrize("game", [CosineGame(), GAME], ids=["periodic", "walls"])
@@ -297,5 +402,21 @@ def test_coordinates_outside_of_the_game_are_refused():
         for coordinates in ((0.5,), (0.5, 0.1, 0.2)):
             with pytest.raises(ValueError, match=f"{len(coordinates)} coordinates: allowed are 2"):
                 evaluate(*coordinates)
-    with pytest.raises(ValueError, match="sampling='gauss' in 3 dimensions"):
-        solve_mfg_pinn(CosineGame(dimension=2), sampling="gauss", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("game", "options", "message"),
+    [
+        (CosineGame(dimension=2), {"sampling": "gauss"}, "sampling='gauss' in 3 dimensions"),
+        (CosineGame(dimension=2), {"harmonics": 0}, "harmonics=0"),
+        (CosineGame(dimension=2), {"exploring": 101}, "exploring=101"),
+        (CosineGame(dimension=2), {"architecture": "sparse"}, "architecture='sparse'"),
+        (CosineGame(), {"architecture": "symmetric"}, "architecture='symmetric': allowed in more"),
+        (CosineGame(), {"formulation": "lifted"}, "formulation='lifted'"),
+        (LinearQuadraticGame(dimension=2), {"formulation": "lifted"}, "boundary='exact'"),
+    ],
+)
+def test_bad_arguments_in_many_dimensions(game, options, message):
+    options = {"seed": 0, "steps": 100, **options}
+    with pytest.raises(ValueError, match=message):
+        solve_mfg_pinn(game, **options)

@@ -12,6 +12,7 @@ from opifex_tutorials.problems.mean_field_games import (
     Coupling,
     ExampleGame,
     LinearQuadraticGame,
+    MixtureGame,
     TravellingGaussianGame,
 )
 from opifex_tutorials.solvers import solve_mfg_grid
@@ -19,6 +20,7 @@ from opifex_tutorials.verification import (
     convergence_order,
     exploitability,
     mass_drift,
+    relative_errors,
     relative_l2,
 )
 
@@ -79,9 +81,13 @@ def test_order_of_a_known_rule():
         (lambda: convergence_order([0.2, 0.1], [1.0, 0.0]), "errors"),
         (lambda: convergence_order([0.2, 0.1], [1.0]), "errors"),
         (lambda: mass_drift([1.0, np.nan]), "not finite"),
-        (lambda: mass_drift(CosineGame(dimension=2)), "dimension=2"),
+        (lambda: mass_drift(CosineGame(dimension=2)), "dimension=2.*sampled_mass_drift"),
+        (lambda: relative_errors(Pretender(CosineGame()), points=1), "points=1"),
         (lambda: mass_drift(CosineGame(), points=2), "points=2"),
-        (lambda: exploitability(CosineGame(dimension=2), Pretender(CosineGame())), "dimension=2"),
+        (
+            lambda: exploitability(CosineGame(dimension=2), Pretender(CosineGame())),
+            "dimension=2.*sampled",
+        ),
         (lambda: exploitability(CosineGame(), Pretender(CosineGame()), cells=3), "cells=3"),
         (lambda: exploitability(CosineGame(), lambda t, x: np.nan * x, cells=20), "not finite"),
     ],
@@ -89,6 +95,57 @@ def test_order_of_a_known_rule():
 def test_bad_arguments_are_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A closed form, its value, control and density multiplied by numbers of their own."""
+
+    game: CosineGame
+    factors: tuple[float, float, float]
+
+    def value(self, *points):
+        return self.factors[0] * self.game.value(*points)
+
+    def control(self, *points):
+        found = -self.game.kinetic * self.factors[1] * self.game.value_gradient(*points)
+        return found if self.game.dimension > 1 else found[0]
+
+    def density(self, *points):
+        return self.factors[2] * self.game.density(*points)
+
+
+@pytest.mark.parametrize(
+    "game",
+    [
+        CosineGame(kinetic=2.0),
+        CosineGame(dimension=3, kinetic=2.0),
+        MixtureGame(dimension=20),
+        LinearQuadraticGame(),
+        TravellingGaussianGame(dimension=50),
+    ],
+    ids=lambda game: f"{type(game).__name__}-{game.dimension}",
+)
+def test_relative_errors_of_all_three_fields(game):
+    found = relative_errors(Scaled(game, (1.01, 0.98, 1.003)), points=256)
+    np.testing.assert_allclose(found, (0.01, 0.02, 0.003), rtol=1e-9)
+
+
+class OfAnother(Scaled):
+    """Its density is that of a game with other amplitudes."""
+
+    def density(self, *points):
+        return replace(self.game, alpha=0.5, beta=0.5).density(*points)
+
+
+def test_relative_errors_are_integrals_over_time_and_space():
+    wrong = OfAnother(CosineGame(dimension=2), (1, 1, 1))
+    points = np.linspace(0, 1, 101)[:, None, None], np.linspace(0, 0.975, 40)[:, None]
+    points = (*points, np.linspace(0, 0.975, 40))
+    expected = relative_l2(wrong.density(*points), wrong.game.density(*points))
+    found = relative_errors(wrong)
+    assert found.density == pytest.approx(expected, rel=0.02)
+    assert found.value == found.gradient == 0
 
 
 def test_mass_drift_of_masses_solutions_and_games():

@@ -14,7 +14,9 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
+from opifex_tutorials.models import torch_axes
 from opifex_tutorials.models import torch_jets as jets
+from opifex_tutorials.models.torch_axes import Widths
 from opifex_tutorials.validation import FloatArray
 
 # (numbers of points per axis, dimension) -> points of the unit cube, shape (N, dimension)
@@ -26,10 +28,10 @@ class Trial(Protocol):
 
     Attributes:
         features: jets of the inputs of the network, shape (d + 3, N, inputs), or their values
-            alone, shape (1, N, inputs).
+            alone, shape (1, N, inputs); or :class:`opifex_tutorials.models.torch_axes.Features`.
     """
 
-    features: Tensor
+    features: Any
 
     def __call__(self, outputs: Tensor) -> Any:
         """Return the candidates from the jets of the outputs, shape (d + 3, N, outputs)."""
@@ -69,11 +71,12 @@ Formulate = Callable[[Any], Formulation]  # problem -> formulation
 class System:
     """Conditions on a network of given widths: NumPy in, NumPy out, for Levenberg-Marquardt.
 
-    The squares of the residuals sum to the sum of their mean squares.
+    The squares of the residuals sum to the sum of their mean squares. Widths are those of
+    :func:`opifex_tutorials.models.torch_axes.network`.
     """
 
     conditions: list[Condition]
-    widths: tuple[int, ...]
+    widths: Widths
 
     def loss(self, parameters: Tensor) -> Tensor:
         """Return the sum of squares; PyTorch can differentiate it."""
@@ -100,12 +103,35 @@ class System:
     def _evaluate(
         self, condition: Condition, parameters: Tensor, tape: jets.Tape | None = None
     ) -> list[Tensor]:
-        outputs = jets.network(parameters, self.widths, condition.trial.features, tape)
+        outputs = torch_axes.network(parameters, self.widths, condition.trial.features, tape)
         residuals = condition.residuals(condition.trial(outputs))
         return [r / len(r) ** 0.5 for r in residuals]
 
     def _stacked(self, parameters: Tensor) -> Tensor:
         return torch.cat([r for c in self.conditions for r in self._evaluate(c, parameters)])
+
+
+class Drawn:
+    """A system at points that depend on the parameters: where the crowd is that follows them.
+
+    Args:
+        draw: parameters -> system.
+        stay: whether to draw once, or whenever asked.
+    """
+
+    def __init__(self, draw: Callable[[FloatArray], System], *, stay: bool = False) -> None:
+        self._draw, self._stay = draw, stay
+        self._system: System | None = None
+
+    def at(self, parameters: FloatArray) -> System:
+        """Return the system of a step that starts at these parameters."""
+        if self._system is None or not self._stay:
+            self._system = self._draw(parameters)
+        return self._system
+
+    def residuals(self, parameters: FloatArray) -> FloatArray:
+        """Return the residuals at the points drawn last, shape (N,)."""
+        return (self._system or self.at(parameters)).residuals(parameters)
 
 
 def gauss(counts: tuple[int, ...], dimension: int) -> FloatArray:

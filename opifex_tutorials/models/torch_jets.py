@@ -11,12 +11,14 @@ Li et al. 2024). Nested automatic differentiation in PyTorch takes many times as
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
-# For each layer, the jets that enter it and those that leave it before the tanh.
-Tape = list[tuple[Tensor, Tensor]]
+# For each layer, what enters it (jets; or features that know what a linear layer makes of them, as
+# in torch_axes) and the jets that leave it before the tanh.
+Tape = list[tuple[Any, Tensor]]
 
 
 def coordinates(t: Tensor, *x: Tensor) -> list[Tensor]:
@@ -85,14 +87,14 @@ def of_space(f: Callable[..., Tensor], x: Sequence[Tensor]) -> Tensor:
 
 
 def network(
-    parameters: Tensor, widths: Sequence[int], inputs: Tensor, tape: Tape | None = None
+    parameters: Tensor, widths: Sequence[int], inputs: Any, tape: Tape | None = None
 ) -> Tensor:
     """Carry jets through the network of :class:`opifex_tutorials.models.torch_mlp.MLP`.
 
     Args:
         parameters: flat, shape (P,), in the order of ``MLP(widths).parameters()``.
         widths: of all layers.
-        inputs: jets, shape (d + 3, N, widths[0]).
+        inputs: jets, shape (d + 3, N, widths[0]), or :class:`torch_axes.Features`.
         tape: if given, a graph of the layers is recorded here, for :func:`pull_back`.
 
     Returns:
@@ -100,16 +102,17 @@ def network(
     """
     z, at = inputs, 0
     for layer, (n_in, n_out) in enumerate(pairwise(widths)):
-        entering = tanh(z) if layer else z
+        entering: Any = tanh(z) if layer else z
         weight = parameters[at : at + n_in * n_out].view(n_out, n_in)
         bias = parameters[at + n_in * n_out : at + n_in * n_out + n_out]
         at += (n_in + 1) * n_out
-        z = entering @ weight.T
+        plain = isinstance(entering, Tensor)
+        z = entering @ weight.T if plain else entering.through(weight)
         z = torch.cat([z[:1] + bias, z[1:]])
         if tape is not None:
             if layer == 0:
                 z.requires_grad_()
-            tape.append((entering.detach(), z))
+            tape.append((entering.detach() if plain else entering, z))
     return z
 
 
@@ -131,9 +134,14 @@ def pull_back(values: Tensor, tape: Tape, out: Tensor | None = None) -> Tensor:
         out = torch.empty(len(values), size, dtype=values.dtype)
     at = 0
     for (entering, _), adjoint in zip(tape, adjoints, strict=True):
-        a, e = (jet.unflatten(1, (-1, len(values))) for jet in (adjoint, entering))
-        weights, biases = a.shape[-1] * e.shape[-1], a.shape[-1]
-        out[:, at : at + weights] = torch.einsum("ckno,ckni->noi", a, e).flatten(1)
+        weights, biases = adjoint.shape[-1] * entering.shape[-1], adjoint.shape[-1]
+        a = adjoint.unflatten(1, (-1, len(values)))
+        if isinstance(entering, Tensor):
+            e = entering.unflatten(1, (-1, len(values)))
+            rows = torch.einsum("ckno,ckni->noi", a, e)
+        else:
+            rows = entering.gradients(adjoint)
+        out[:, at : at + weights] = rows.flatten(1)
         out[:, at + weights : at + weights + biases] = a[0].sum(0)
         at += weights + biases
     return out

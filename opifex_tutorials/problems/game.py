@@ -12,11 +12,12 @@ the others are. Value u (backward from T) and density m (forward from 0) solve
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from opifex_tutorials.validation import (
+    FloatArray,
     require_between,
     require_choice,
     require_coordinates,
@@ -88,6 +89,28 @@ class Coupling:
         return 0 * m + (self.strength if self.kind == "linear" else 0.0)
 
 
+class PathTerms(NamedTuple):
+    r"""What a candidate (u, m) for a game says at N points, for sums along the paths of agents.
+
+    Attributes:
+        control: :math:`-\lambda\nabla u`, shape (d, N).
+        score: :math:`\nabla\log m`, shape (d, N).
+        value_residual: of the Hamilton-Jacobi-Bellman equation, left minus right side, shape (N,).
+        density_residual: of the Fokker-Planck equation, divided by m, shape (N,).
+        crowding: :math:`m\,\partial F/\partial m`, shape (N,).
+        value_misfit: :math:`u - g`, which counts at the horizon, shape (N,).
+        density_misfit: :math:`\log m - \log m_0`, which counts at the start, shape (N,).
+    """
+
+    control: FloatArray
+    score: FloatArray
+    value_residual: FloatArray
+    density_residual: FloatArray
+    crowding: FloatArray
+    value_misfit: FloatArray
+    density_misfit: FloatArray
+
+
 class MeanFieldGame:
     """What every game offers; subclasses are frozen dataclasses that add the formulas.
 
@@ -156,6 +179,19 @@ class MeanFieldGame:
         """Return the exact ∇m, with a leading axis of length ``dimension``."""
         return xp.stack(self._gradients(xp, *self._points(xp, t, x))[1])
 
+    def places(self, t: Any, cube: FloatArray) -> FloatArray:
+        """Spread points of the unit cube over space, shape (d, N).
+
+        Evenly over a box; in a game on all of space as the crowd of the closed form is spread at
+        times ``t``, which is known of any game at t = 0.
+        """
+        low, high = self._box()
+        return low + (high - low) * cube
+
+    def laplacians(self, t: Any, *x: Any, xp: Any = np) -> Any:
+        """Return the exact Δu and Δ log m, with a leading axis of length 2."""
+        return xp.stack(self._laplacians(xp, *self._points(xp, t, x)))
+
     def _points(self, xp: Any, t: Any, x: Any) -> tuple[Any, Any]:
         if xp is np:
             t, *x = require_coordinates(self.bounds, t, *x)
@@ -173,7 +209,7 @@ class MeanFieldGame:
     def _value(self, xp: Any, t: Any, x: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no equilibrium in closed form")
 
-    _density = _gradients = _value
+    _density = _gradients = _laplacians = _value
 
     def _initial_density(self, xp: Any, t: Any, x: Any) -> Any:
         return self._density(xp, t, x)

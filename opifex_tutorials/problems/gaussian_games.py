@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from opifex_tutorials.problems.game import Coupling, MeanFieldGame
-from opifex_tutorials.validation import require_choice
+from opifex_tutorials.validation import FloatArray, require_choice
 
 # A Gaussian game lives on all of space; 2e-9 of its population is beyond 6 standard deviations.
 STANDARD_DEVIATIONS = 6.0
@@ -44,10 +45,20 @@ class GaussianGame(MeanFieldGame):
         X, slope = ratio(xp, self.horizon - t)
         return scale * X, scale * slope
 
+    @property
+    def initial_moments(self) -> tuple[float, float]:
+        """Mean and standard deviation of every coordinate of the crowd at the start."""
+        return self.initial_mean, float(np.sqrt(self._shape(np, np.float64(0.0))[0]))
+
     def _box(self) -> tuple[float, float]:
         t = np.linspace(0, self.horizon, 201)
         X, reach = self._path(np, t)[0], STANDARD_DEVIATIONS * np.sqrt(self._shape(np, t)[0])
         return float(np.min(X - reach)), float(np.max(X + reach))
+
+    def places(self, t: Any, cube: FloatArray) -> FloatArray:
+        """Spread points of the unit cube as the crowd is spread at times ``t``, shape (d, N)."""
+        reach = np.clip(ndtri(cube), -STANDARD_DEVIATIONS, STANDARD_DEVIATIONS)
+        return self._path(np, t)[0] + np.sqrt(self._shape(np, t)[0]) * reach
 
     def _value(self, xp: Any, t: Any, x: Any) -> Any:
         (X, slope), (_, a, w) = self._path(xp, t), self._shape(xp, t)
@@ -61,6 +72,10 @@ class GaussianGame(MeanFieldGame):
     def _gradients(self, xp: Any, t: Any, x: Any) -> Any:
         (X, slope), (v, a, _), m = self._path(xp, t), self._shape(xp, t), self._density(xp, t, x)
         return [-slope + a * (x_i - X) for x_i in x], [-m * (x_i - X) / v for x_i in x]
+
+    def _laplacians(self, xp: Any, t: Any, x: Any) -> Any:
+        v, a, _ = self._shape(xp, t)
+        return self.dimension * a + 0 * t, -self.dimension / v + 0 * t
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
-"""Mean field games: three with equilibria in closed form, and a published one without."""
+"""Mean field games: four with equilibria in closed form, and a published one without."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from opifex_tutorials.problems.cole_hopf_games import CosineGame, MixtureGame
 from opifex_tutorials.problems.game import Coupling, MeanFieldGame
 from opifex_tutorials.problems.gaussian_games import LinearQuadraticGame, TravellingGaussianGame
-from opifex_tutorials.validation import require_choice
 
 __all__ = [
     "CosineGame",
@@ -14,73 +14,9 @@ __all__ = [
     "ExampleGame",
     "LinearQuadraticGame",
     "MeanFieldGame",
+    "MixtureGame",
     "TravellingGaussianGame",
 ]
-
-
-@dataclass(frozen=True)
-class CosineGame(MeanFieldGame):
-    r"""A crowd on the unit box, by the change of variables of Guéant (2012).
-
-    With :math:`S = \sum_i \cos(k x_i) / d`, and k = 2π (periodic) or π (Neumann),
-
-    .. math::
-
-        \varphi = 1 + \alpha e^{\nu k^2 (t - T)} S, \quad
-        \psi = (1 + \beta e^{-\nu k^2 t} S) / Z, \quad
-        u = -\tfrac{2\nu}{\lambda} \log\varphi, \quad m = \varphi\psi,
-
-    and the running cost :math:`f(m) - f(\varphi\psi)` for any increasing f. In more than one
-    dimension the solution does not separate.
-
-    Args:
-        viscosity: ν.
-        alpha: amplitude of the value, between 0 and 1.
-        beta: amplitude of the density, between 0 and 1.
-        horizon: T.
-        boundary: ``"periodic"`` or ``"neumann"``.
-        dimension: d, from 1 to 1000.
-        coupling: f.
-        kinetic: λ.
-    """
-
-    viscosity: float = 0.1
-    alpha: float = 0.6
-    beta: float = 0.6
-    horizon: float = 1.0
-    boundary: str = "periodic"
-    dimension: int = 1
-    coupling: Coupling = field(default=Coupling())
-    kinetic: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_choice("boundary", self.boundary, ("periodic", "neumann"))
-
-    def _factors(self, xp: Any, t: Any, x: Any) -> tuple[Any, ...]:
-        """Return φ, ψ and the lists of their derivatives along each axis."""
-        k = 2 * math.pi if self.boundary == "periodic" else math.pi
-        rate, d = self.viscosity * k**2, self.dimension
-        Z = 1 + self.alpha * self.beta * math.exp(-rate * self.horizon) / (2 * d)
-        a = self.alpha * xp.exp(rate * (t - self.horizon)) / d
-        b = self.beta * xp.exp(-rate * t) / (Z * d)
-        S, slopes = sum(xp.cos(k * x_i) for x_i in x), [-k * xp.sin(k * x_i) for x_i in x]
-        return 1 + a * S, 1 / Z + b * S, [a * s for s in slopes], [b * s for s in slopes]
-
-    def _value(self, xp: Any, t: Any, x: Any) -> Any:
-        return -2 * self.viscosity / self.kinetic * xp.log(self._factors(xp, t, x)[0])
-
-    def _density(self, xp: Any, t: Any, x: Any) -> Any:
-        phi, psi, _, _ = self._factors(xp, t, x)
-        return phi * psi
-
-    def _gradients(self, xp: Any, t: Any, x: Any) -> Any:
-        phi, psi, phi_x, psi_x = self._factors(xp, t, x)
-        of_value = [-2 * self.viscosity / self.kinetic * p_x / phi for p_x in phi_x]
-        return of_value, [p_x * psi + phi * q_x for p_x, q_x in zip(phi_x, psi_x, strict=True)]
-
-    def _potential(self, xp: Any, t: Any, x: Any) -> Any:
-        return -self.coupling(self._density(xp, t, x), xp.log)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ _MODULES = {
     "solve_linear_pinn": "linear_pinn",
     "solve_mfg_grid": "mfg_grid",
     "solve_mfg_hybrid": "mfg_hybrid",
+    "solve_mfg_low_rank": "mfg_low_rank",
     "solve_mfg_pinn": "mfg_pinn",
+    "solve_mfg_spectral": "mfg_spectral",
 }
 __all__ = list(_MODULES)
 

@@ -1,13 +1,13 @@
 """Mean field games by a classical method: Picard or Newton on a conservative grid scheme."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.interpolate import RectBivariateSpline
+from scipy.interpolate import NdBSpline, RectBivariateSpline, make_interp_spline
 from scipy.sparse.linalg import LinearOperator, gmres
 
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
@@ -30,6 +30,8 @@ PADDING = 8
 class MeanFieldGameGridSolution:
     """Value and density at the centers of the cells; splines of order 4 in between.
 
+    In two dimensions the cells of the second axis come one after the other.
+
     Attributes:
         scheme: the grid, and the discrete equations that were solved.
         values: u, shape (steps + 1, cells).
@@ -51,30 +53,42 @@ class MeanFieldGameGridSolution:
     @property
     def mass(self) -> FloatArray:
         """Population at the times of the steps, shape (steps + 1,)."""
-        return self.scheme.h * self.densities.sum(axis=1)
+        return self.scheme.h**self.scheme.dimension * self.densities.sum(axis=1)
 
-    def value(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
+    def value(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
         """Return u(t, x); the coordinates broadcast."""
-        return self._splines[0].ev(*self._points(t, x))
+        return self._evaluate(0, t, x)
 
-    def density(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
+    def density(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
         """Return m(t, x), positive since its logarithm is interpolated; coordinates broadcast."""
-        return np.exp(self._splines[1].ev(*self._points(t, x)))
+        return np.exp(self._evaluate(1, t, x))
 
-    def control(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
-        """Return -λ∇u(t, x), between the cells the difference that the scheme itself uses."""
-        return self._splines[2].ev(*self._points(t, x))
+    def control(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
+        """Return -λ∇u(t, x), between the cells the difference that the scheme itself uses.
+
+        In two dimensions with a leading axis of that length.
+        """
+        controls = [self._evaluate(2 + axis, t, x) for axis in range(len(x))]
+        return np.array(controls) if len(x) > 1 else controls[0]
 
     def slope(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
-        """Return the slope of the spline of u."""
-        return self._splines[0].ev(*self._points(t, x), dy=1)
+        """Return the slope of the spline of u, in one dimension."""
+        return self._splines[0].ev(*self._points(t, (x,)), dy=1)
 
-    def _points(self, t: ArrayLike, x: ArrayLike) -> list[FloatArray]:
+    def _evaluate(self, which: int, t: ArrayLike, x: tuple[ArrayLike, ...]) -> FloatArray:
+        spline, points = self._splines[which], self._points(t, x)
+        return spline.ev(*points) if len(x) == 1 else spline(np.stack(points, axis=-1))
+
+    def _points(self, t: ArrayLike, x: tuple[ArrayLike, ...]) -> list[FloatArray]:
         s = self.scheme
-        return require_coordinates({"t": (0.0, s.t[-1]), "x": (s.low, s.high)}, t, x)
+        names = list(self.game.bounds)[1:]
+        box = dict.fromkeys(names, (s.low, s.high))
+        return require_coordinates({"t": (0.0, s.t[-1]), **box}, t, *x)
 
     @cached_property
-    def _splines(self) -> list[RectBivariateSpline]:
+    def _splines(self) -> list[Any]:
+        if self.scheme.dimension > 1:
+            return self._tensor_splines()
         s, x, u, log_m = self.scheme, self.scheme.x, self.values, np.log(self.densities)
         if s.boundary is None:
             beyond = np.pad(np.arange(s.J), PADDING, mode="wrap" if s.is_periodic else "symmetric")
@@ -93,6 +107,33 @@ class MeanFieldGameGridSolution:
             RectBivariateSpline(s.t, faces, -s.game.kinetic * slopes, bbox=box, kx=1),
         ]
 
+    def _tensor_splines(self) -> list[NdBSpline]:
+        s, d = self.scheme, self.scheme.dimension
+        beyond = np.pad(np.arange(s.J), PADDING, mode="wrap" if s.is_periodic else "symmetric")
+        x, shape = s.x[0] + s.h * np.arange(-PADDING, s.J + PADDING), (s.N + 1, *[s.J] * d)
+        u, log_m = self.values.reshape(shape), np.log(self.densities).reshape(shape)
+        for axis in range(1, d + 1):
+            u, log_m = (np.take(field, beyond, axis) for field in (u, log_m))
+        splines = [_tensor_spline([s.t, *[x] * d], f, [3] * (d + 1)) for f in (u, log_m)]
+        for axis in range(1, d + 1):
+            places = [s.t, *[x] * d]
+            places[axis] = (x[1:] + x[:-1]) / 2
+            control = -s.game.kinetic * np.diff(u, axis=axis) / s.h
+            splines.append(_tensor_spline(places, control, [1] + [3] * d))
+        return splines
+
+
+def _tensor_spline(
+    axes: Sequence[FloatArray], values: FloatArray, degrees: Sequence[int]
+) -> NdBSpline:
+    """Return the spline through values on a tensor grid."""
+    knots = []
+    for axis, degree in zip(axes, degrees, strict=True):  # each pass moves an axis to the end
+        spline = make_interp_spline(axis, values, k=degree)
+        knots.append(spline.t)
+        values = np.moveaxis(spline.c, 0, -1)
+    return NdBSpline(tuple(knots), values, tuple(degrees))
+
 
 @np.errstate(over="ignore", invalid="ignore")  # a blow-up is reported
 def solve_mfg_grid(
@@ -110,12 +151,12 @@ def solve_mfg_grid(
     around: Any = None,
     start: Any = None,
 ) -> MeanFieldGameGridSolution:
-    """Solve a mean field game in one dimension; mass is conserved and the density positive.
+    """Solve a mean field game in one or two dimensions; mass is conserved, the density positive.
 
     Args:
-        game: what to solve.
-        cells: from 8 to 2000. The default, with as many steps, gives some four digits; the chapter
-            on mean field games measures them.
+        game: what to solve; in two dimensions periodic, or with walls that mirror.
+        cells: along each axis, from 8 to 2000 or, in two dimensions, 200. The default, with as many
+            steps, gives some four digits; the chapter on mean field games measures them.
         steps: of time, from 4 to 20000.
         order: 1, upwind differences and implicit Euler (Achdou & Capuzzo-Dolcetta 2010), or 2,
             Scharfetter-Gummel rates and the implicit midpoint rule; see ``mfg_scheme``.
@@ -167,7 +208,7 @@ def solve_mfg_grid(
             u, m = iterate(u, m, method)
             densities = scheme.densities(m)
             if (densities > 0).all():
-                values = np.vstack([u.reshape(steps, cells), game.terminal_cost(scheme.x)])
+                values = np.vstack([u.reshape(steps, -1), game.terminal_cost(*scheme.places)])
                 return MeanFieldGameGridSolution(scheme, values, densities, history)
         raise ConvergenceError("a density that is not positive", history)
     except ConvergenceError as error:
@@ -183,7 +224,9 @@ def _start(
 ) -> tuple[FloatArray, ...]:
     """Return u and m to start from, flattened, and densities that tell where to limit θ."""
     if near is not None:
-        values, densities = (f(scheme.t[:, None], scheme.x) for f in (near.value, near.density))
+        values, densities = (
+            f(scheme.t[:, None], *scheme.places) for f in (near.value, near.density)
+        )
         return values[:-1].ravel(), scheme.average(densities), densities
     scheme.set_theta(1.0)
     u, m = picard(scheme, None, np.tile(scheme.initial_density, scheme.N))

@@ -25,27 +25,58 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from scipy.sparse.linalg import SuperLU, splu
+from scipy.sparse.linalg import splu
 from scipy.special import exprel, spence
 
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.training.history import ConvergenceError, History
-from opifex_tutorials.validation import FloatArray, require_between, require_integer
+from opifex_tutorials.validation import FloatArray, require_between, require_choice, require_integer
 
 Boundary = Callable[[FloatArray, float], tuple[ArrayLike, ArrayLike]]
 Control = Callable[[FloatArray, FloatArray], ArrayLike]  # (t, x) -> velocity
 POLICY_ITERATIONS = 50
 
 
+def _check_plane(game: MeanFieldGame, **options: Any) -> None:
+    require_choice("boundary in two dimensions", game.boundary, ("periodic", "neumann"))
+    for name, option in options.items():
+        if option is not None:
+            raise ValueError(f"{name}={option!r} in two dimensions: allowed is None")
+
+
+class _FactorsByStep:
+    """LU factors of a matrix that couples each step to itself and to the next one."""
+
+    def __init__(self, matrix: Any, size: int) -> None:
+        rows = [matrix[n : n + size] for n in range(0, matrix.shape[0], size)]
+        own = [row[:, n * size : (n + 1) * size] for n, row in enumerate(rows)]
+        # Symmetric ordering and no pivoting keep the elimination of an M-matrix positive.
+        options = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0}
+        self._factors = [splu(block.tocsc(), **options) for block in own]
+        self._next = [row[:, n * size : (n + 1) * size] for n, row in enumerate(rows[:-1], 1)]
+
+    def solve(self, right: FloatArray, trans: str = "N") -> FloatArray:
+        """Solve with the matrix, from the last step to the first, or transposed, forward."""
+        x, steps = right.reshape(len(self._factors), -1).copy(), range(len(self._factors))
+        for n in steps if trans == "T" else reversed(steps):
+            if trans == "T" and n > 0:
+                x[n] -= self._next[n - 1].T @ x[n - 1]
+            if trans == "N" and n < len(self._next):
+                x[n] -= self._next[n] @ x[n + 1]
+            x[n] = self._factors[n].solve(x[n], trans=trans)
+        return x.ravel()
+
+
 class MeanFieldGameScheme:
     """The two discrete equations, for ``u`` at times 0 to T - Δt and for m̄ of every step.
 
-    Both have shape (steps, cells), flattened; steps and cells are N and J below. A bad argument
-    raises ``ValueError``.
+    Both have shape (steps, cells), flattened; steps and cells are N and K = J^d below. A bad
+    argument raises ``ValueError``.
 
     Args:
-        game: in one dimension.
-        cells: from 8 to 2000, of equal width; values belong to their centers.
+        game: in one dimension or two.
+        cells: J, along each axis, from 8 to 2000 or, in two dimensions, 200; of equal width.
+            Values belong to their centers.
         steps: of time, from 4 to 20000.
         order: 1 for upwind differences and implicit Euler (θ = 1); 2 for the rates of Scharfetter
             & Gummel (1969) and the implicit midpoint rule (θ = 1/2, see ``limit``).
@@ -64,37 +95,36 @@ class MeanFieldGameScheme:
         interval: tuple[float, float] | None = None,
         around: Any = None,
     ) -> None:
-        require_integer("dimension", game.dimension, 1, 1)
-        self.J = require_integer("cells", cells, 8, 2000)
+        self.dimension = require_integer("dimension", game.dimension, 1, 2)
+        self.J = require_integer("cells", cells, 8, 2000 if self.dimension == 1 else 200)
+        self.K = self.J**self.dimension
         self.N = require_integer("steps", steps, 4, 20_000)
         self.order = require_integer("order", order, 1, 2)
-        self.game, box = game, game.bounds["x"]
+        if self.dimension > 1:
+            _check_plane(game, boundary=boundary, interval=interval, around=around)
+        self.game, box = game, list(game.bounds.values())[1]
         self.low, self.high = box if interval is None else interval
         require_between("interval[0]", self.low, *box)
         require_between("interval[1]", self.high, self.low + 1e-6, box[1])
         self.h, self.dt = (self.high - self.low) / self.J, game.horizon / self.N
         self.x = self.low + self.h * (np.arange(self.J) + 0.5)
+        self.places = [x.ravel() for x in np.meshgrid(*[self.x] * self.dimension, indexing="ij")]
         self.t = np.linspace(0.0, game.horizon, self.N + 1)
         self.is_periodic = game.boundary == "periodic" and boundary is None and interval is None
-        self.walls = [] if self.is_periodic else [0, -1]  # the cells beside them
+        self.walls = (
+            [] if self.is_periodic or self.dimension > 1 else [0, -1]
+        )  # the cells beside them
         self.boundary, self.has_other_walls = boundary, boundary is not None
         if game.boundary == "exact" and boundary is None:
             self.boundary = self._closed_form
-        m0 = game.initial_density(self.x)
+        m0 = game.initial_density(*self.places)
         # On the whole domain the midpoint rule gives mass 1 but for a small error; remove it.
-        self.initial_density = m0 / (m0.sum() * self.h) if interval is None else m0
-        left = np.arange(self.J if self.is_periodic else self.J - 1)
-        right = (left + 1) % self.J
-        self.faces, self._beside = self.low + self.h * (left + 1), (left, right)
-        pick = sparse.identity(self.J, format="csr")
-        here, there = pick[np.append(left, right)], pick[np.append(right, left)]
-        every_step = sparse.identity(self.N)
-        self.here = sparse.kron(every_step, here, "csr")  # the cell that a hop starts from
-        self._difference = sparse.kron(every_step, there - here, "csr")
-        self._later = sparse.eye(self.N * self.J, k=self.J, format="csr")
-        self._time_difference = (sparse.identity(self.N * self.J) - self._later) / self.dt
-        self._terminal = np.zeros((self.N, self.J))
-        self._terminal[-1] = game.terminal_cost(self.x)
+        self.initial_density = m0 / (m0.sum() * self.h**self.dimension) if interval is None else m0
+        self._connect()
+        self._later = sparse.eye(self.N * self.K, k=self.K, format="csr")
+        self._time_difference = (sparse.identity(self.N * self.K) - self._later) / self.dt
+        self._terminal = np.zeros((self.N, self.K))
+        self._terminal[-1] = game.terminal_cost(*self.places)
         self.around = around
         if around is not None:
             if self.boundary is not None:
@@ -105,18 +135,31 @@ class MeanFieldGameScheme:
             self.sampled = around.value(*places), around.density(*places)
         self.set_theta(1.0 if order == 1 else 0.5)
 
+    def _connect(self) -> None:
+        """Set what hops between neighbors need: along each axis, to the right and to the left."""
+        left = np.arange(self.J if self.is_periodic else self.J - 1)
+        self.faces = self.low + self.h * (left + 1)
+        grid, axes = np.arange(self.K).reshape([self.J] * self.dimension), range(self.dimension)
+        beside = [[np.take(grid, i % self.J, a).ravel() for a in axes] for i in (left, left + 1)]
+        self._beside = left, right = np.hstack(beside[0]), np.hstack(beside[1])
+        pick = sparse.identity(self.K, format="csr")
+        here, there = pick[np.append(left, right)], pick[np.append(right, left)]
+        every_step = sparse.identity(self.N)
+        self.here = sparse.kron(every_step, here, "csr")  # the cell that a hop starts from
+        self._difference = sparse.kron(every_step, there - here, "csr")
+
     def _closed_form(self, t: FloatArray, x: float) -> tuple[ArrayLike, ArrayLike]:
         return self.game.value_gradient(t, x)[0], 0.0
 
     def set_theta(self, value: ArrayLike) -> None:
         """Set θ, everywhere or one number per step and cell, and what depends on it."""
-        self.theta = theta = np.broadcast_to(np.asarray(value), (self.N, self.J))
+        self.theta = theta = np.broadcast_to(np.asarray(value), (self.N, self.K))
         self.midway = self.t[1:, None] - theta * self.dt  # the times of ū and of the flux
         weights = theta.ravel()
         self.averaging = sparse.diags(weights) + sparse.diags(1 - weights) @ self._later
-        potential = self.game.potential(self.t[:, None], self.x)
+        potential = self.game.potential(self.t[:, None], *self.places)
         self._potential = (theta * potential[1:] + (1 - theta) * potential[:-1]).ravel()
-        self._wall, self._inflow = np.zeros((2, self.N, self.J))
+        self._wall, self._inflow = np.zeros((2, self.N, self.K))
         self.wall_slopes = np.zeros((self.N, len(self.walls)))  # of ū
         if self.boundary is not None:
             for cell, x, outward in ((0, self.low, -1), (-1, self.high, 1)):
@@ -218,7 +261,7 @@ class MeanFieldGameScheme:
     def source(self) -> FloatArray:
         """Return the right-hand side of the Fokker-Planck equation."""
         source = self.averaging.T @ self._inflow.ravel()
-        source[: self.J] += self.initial_density / self.dt
+        source[: self.K] += self.initial_density / self.dt
         return source
 
     def curvature(self, delta: FloatArray, m: FloatArray) -> Any:
@@ -227,12 +270,17 @@ class MeanFieldGameScheme:
         gradient = self._difference @ self.averaging
         return gradient.T @ weights @ gradient
 
-    def factorize(self, rates: FloatArray) -> SuperLU:
-        """Return the LU factors of ``matrix``; step follows step, so no reordering is needed."""
+    def factorize(self, rates: FloatArray) -> Any:
+        """Return the LU factors of ``matrix``; step follows step, so no reordering is needed.
+
+        In two dimensions that would fill in, and each step has factors of its own.
+        """
         if not np.isfinite(rates).all():
             raise ConvergenceError("a value that is not finite", History())
         # The matrix of implicit Euler is an M-matrix: without pivoting, elimination keeps the
         # density positive.
+        if self.dimension > 1:
+            return _FactorsByStep(self.matrix(rates).tocsr(), self.K)
         return splu(self.matrix(rates).tocsc(), permc_spec="NATURAL", diag_pivot_thresh=0.0)
 
     def transport(self, rates: FloatArray) -> FloatArray:
@@ -242,7 +290,7 @@ class MeanFieldGameScheme:
     def densities(self, m: FloatArray) -> FloatArray:
         """Return m at all times, shape (steps + 1, cells), from m̄."""
         densities: list[FloatArray] = [self.initial_density]
-        for theta, average in zip(self.theta, m.reshape(self.N, self.J), strict=True):
+        for theta, average in zip(self.theta, m.reshape(self.N, self.K), strict=True):
             densities.append((average - (1 - theta) * densities[-1]) / theta)
         return np.array(densities)
 

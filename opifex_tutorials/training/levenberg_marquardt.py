@@ -10,7 +10,8 @@ For residuals :math:`r(\theta)`, Jacobian :math:`J` and damping :math:`\lambda`,
 
 where :math:`r_{dd}` is the second derivative of the residuals along d. The first equation follows
 the tangent of the path that the damped problem describes, the second its curvature (Transtrum &
-Sethna 2012, arXiv:1201.5885). The two share one Cholesky factor.
+Sethna 2012, arXiv:1201.5885). The two share one Cholesky factor. With fewer residuals than
+parameters it is that of the smaller matrix, :math:`d = -J^T (J J^T + \lambda I)^{-1} r`.
 """
 
 from dataclasses import dataclass
@@ -87,8 +88,15 @@ def levenberg_marquardt_step(
     r, jacobian = system.linearize(state.parameters)
     if not (np.isfinite(r).all() and np.isfinite(jacobian).all()):
         raise ValueError("residuals or Jacobian: allowed are finite values at the starting point")
+    dual = len(r) < len(state.parameters)
     # NumPy knows a matrix times itself and computes one triangle of it, by a rank-k update.
-    loss, gradient, gram = float(r @ r), jacobian.T @ r, jacobian.T @ jacobian
+    loss, gram = float(r @ r), jacobian @ jacobian.T if dual else jacobian.T @ jacobian
+
+    def solve(factor: tuple[FloatArray, bool], right: FloatArray) -> FloatArray:
+        if dual:
+            return jacobian.T @ cho_solve(factor, right, check_finite=False)
+        return cho_solve(factor, jacobian.T @ right, check_finite=False)
+
     scale = float(gram.diagonal().max())
     damping = scale if state.damping is None else state.damping
     least, most = (scale * bound for bound in DAMPING_RANGE)
@@ -96,17 +104,18 @@ def levenberg_marquardt_step(
     while damping <= most:
         factor = _factorize(gram, damping)
         if factor is not None:
-            direction = move = -cho_solve(factor, gradient, check_finite=False)
+            direction = move = -solve(factor, r)
             if geodesic:
                 r_dd = curvature(system, state.parameters, direction, r, jacobian)
-                correction = -0.5 * cho_solve(factor, jacobian.T @ r_dd, check_finite=False)
+                correction = -0.5 * solve(factor, r_dd)
                 if np.linalg.norm(correction) <= np.linalg.norm(direction):
                     move = direction + correction
             candidate = state.parameters + move
             trial_residuals = system.residuals(candidate)
             trial_loss = float(trial_residuals @ trial_residuals)
             # Equal to -d.(2 J'r + J'J d), but a sum of squares and so never negative by rounding.
-            predicted = float(direction @ (gram @ direction + 2 * damping * direction))
+            pulled = jacobian.T @ (jacobian @ direction) if dual else gram @ direction
+            predicted = float(direction @ (pulled + 2 * damping * direction))
             if trial_loss < loss:
                 gain = (loss - trial_loss) / predicted
                 damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)

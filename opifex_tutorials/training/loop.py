@@ -121,13 +121,17 @@ def train(
 def levenberg_marquardt(
     start: FloatArray, steps: int, geodesic: bool = True, damping: float | None = None
 ) -> Advance:
-    """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
+    """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt.
+
+    A system may be other at every step: then ``system.at(parameters)`` returns it.
+    """
     state = LevenbergMarquardtState(start, damping)
 
-    def advance(system: LeastSquares) -> tuple[FloatArray, int]:
+    def advance(system: Any) -> tuple[FloatArray, int]:
         nonlocal state
         for count in range(steps):
-            state = levenberg_marquardt_step(system, state, geodesic=geodesic)
+            current = system.at(state.parameters) if hasattr(system, "at") else system
+            state = levenberg_marquardt_step(current, state, geodesic=geodesic)
             if state.stalled:
                 return state.parameters, count
         return state.parameters, steps

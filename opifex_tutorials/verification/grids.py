@@ -1,58 +1,12 @@
-"""Solution against reference: relative error, order of convergence, mass, exploitability."""
+"""Mass and exploitability of a solution in one dimension, by quadrature and on a grid."""
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.solvers.mfg_scheme import Boundary, MeanFieldGameScheme
-from opifex_tutorials.validation import FloatArray, require_integer
-
-
-def relative_l2(computed: ArrayLike, reference: ArrayLike) -> float:
-    r"""Return :math:`\|u - u_{ref}\|_2 / \|u_{ref}\|_2` over all points.
-
-    Args:
-        computed: values of the solution.
-        reference: values of the reference, of the same shape.
-
-    Raises:
-        ValueError: if the shapes differ, a value is not finite or the reference is zero.
-    """
-    u, exact = np.asarray(computed, dtype=float), np.asarray(reference, dtype=float)
-    if u.shape != exact.shape:
-        raise ValueError(f"computed with shape {u.shape}: allowed is the shape {exact.shape}")
-    for name, values in (("computed", u), ("reference", exact)):
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} with values that are not finite: allowed are finite numbers")
-    size = np.linalg.norm(exact.ravel())
-    if size == 0:
-        raise ValueError("reference=0 everywhere: allowed is a reference with a nonzero value")
-    return float(np.linalg.norm((u - exact).ravel()) / size)
-
-
-def convergence_order(step_sizes: ArrayLike, errors: ArrayLike) -> FloatArray:
-    r"""Return the observed orders between neighbors in a sequence of grids.
-
-    .. math:: p_i = \log(e_i / e_{i+1}) / \log(h_i / h_{i+1})
-
-    Args:
-        step_sizes: at least two, positive, each smaller than the one before.
-        errors: one positive error per step size.
-
-    Returns:
-        Array with one entry fewer than ``errors``.
-
-    Raises:
-        ValueError: naming the argument that breaks one of these rules.
-    """
-    sizes, values = np.asarray(step_sizes, dtype=float), np.asarray(errors, dtype=float)
-    if sizes.ndim != 1 or sizes.size < 2 or not (sizes > 0).all() or not (np.diff(sizes) < 0).all():
-        raise ValueError(f"step_sizes={step_sizes!r}: allowed are two or more, falling, positive")
-    if values.shape != sizes.shape or not (np.isfinite(values) & (values > 0)).all():
-        raise ValueError(f"errors={errors!r}: allowed are positive numbers, one per step size")
-    return np.diff(np.log(values)) / np.diff(np.log(sizes))
+from opifex_tutorials.validation import require_integer
 
 
 def mass_drift(solution: Any, *, points: int = 1000) -> float:
@@ -64,9 +18,10 @@ def mass_drift(solution: Any, *, points: int = 1000) -> float:
     Args:
         solution: masses over time; or a solution with ``mass``, as the grid solver returns: the sum
             over its cells at the times of its steps; or one with a ``game`` and ``density(t, x)``,
-            or a game itself, in one dimension: the density is integrated at 101 times by the
-            midpoint rule, which converges spectrally for one that is periodic, or even at its
-            walls, or vanishes there. (A Gaussian game lacks its tails, beyond six deviations.)
+            or a game itself, in one dimension (``sampled_mass_drift`` takes any number): the
+            density is integrated at 101 times by the midpoint rule, which converges spectrally for
+            one that is periodic, or even at its walls, or vanishes there. (A Gaussian game lacks
+            its tails, beyond six deviations.)
         points: of the midpoint rule.
 
     Raises:
@@ -75,7 +30,7 @@ def mass_drift(solution: Any, *, points: int = 1000) -> float:
     if hasattr(solution, "density") and not hasattr(solution, "mass"):
         require_integer("points", points, 8, 10**6)
         game = getattr(solution, "game", solution)
-        require_integer("dimension", game.dimension, 1, 1)
+        _require_one_dimension(game, "sampled_mass_drift")
         low, high = game.bounds["x"]
         x = low + (high - low) * (np.arange(points) + 0.5) / points
         t = np.linspace(0, game.horizon, 101)[:, None]
@@ -111,7 +66,7 @@ def exploitability(
     where W has the slope that the game says, for the outer half of the last cell.
 
     Args:
-        game: in one dimension.
+        game: in one dimension; ``sampled_exploitability`` takes any number.
         solution: with ``control(t, x)``, -λ∇u; or such a function.
         cells: of the grid; the default is 160. Without these options, a solution of this game on a
             grid is judged on its own grid. On any other the grid's own error enters, so that even
@@ -128,6 +83,7 @@ def exploitability(
         ValueError: for a bad argument or a control that is not finite.
         ConvergenceError: if the best response is not found.
     """
+    _require_one_dimension(game, "sampled_exploitability")
     control = getattr(solution, "control", solution)
     own: Any = getattr(solution, "scheme", None)
     is_own = isinstance(own, MeanFieldGameScheme) and own.game == game and own.around is None
@@ -154,3 +110,8 @@ def exploitability(
     beside = m.reshape(scheme.N, scheme.J)[:, scheme.walls]
     walls = game.kinetic / 4 * beside * misfit**2
     return float(scheme.dt * scheme.h * (np.sum((scheme.here @ m) * excess) + np.sum(walls)))
+
+
+def _require_one_dimension(game: MeanFieldGame, otherwise: str) -> None:
+    if game.dimension != 1:
+        raise ValueError(f"dimension={game.dimension}: allowed is 1; in more, {otherwise}")

@@ -1,0 +1,117 @@
+"""PINN on mean field games in many dimensions: errors, time; how a step grows with the dimension.
+
+All of the table takes about an hour and a half on two cores: ``python -m
+benchmarks.high_dimensional_games [WORD ...]`` runs the rows whose names contain one of the words,
+and ``--steps`` the cost of a step.
+"""
+
+import sys
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from opifex_tutorials.comparison import compare
+from opifex_tutorials.losses.games_of_many import Setting, of_many
+from opifex_tutorials.losses.torch_system import System, sobol
+from opifex_tutorials.problems.mean_field_games import (
+    CosineGame,
+    LinearQuadraticGame,
+    MixtureGame,
+    TravellingGaussianGame,
+)
+from opifex_tutorials.solvers import solve_mfg_pinn
+from opifex_tutorials.solvers.mfg_pinn import HIDDEN, untrained
+from opifex_tutorials.training.levenberg_marquardt import (
+    LevenbergMarquardtState,
+    levenberg_marquardt_step,
+)
+from opifex_tutorials.verification import relative_l2
+
+LIFTED: dict[str, Any] = {"formulation": "lifted", "harmonics": 2}
+SYMMETRIC = {"architecture": "symmetric"}
+CASES = {
+    "cosine, d = 10": (CosineGame(dimension=10), {}),
+    "cosine, d = 50": (CosineGame(dimension=50), {}),
+    "cosine, d = 100, symmetric": (CosineGame(dimension=100), SYMMETRIC),
+    "linear-quadratic, d = 10": (LinearQuadraticGame(dimension=10), {}),
+    "linear-quadratic, d = 50": (LinearQuadraticGame(dimension=50), {}),
+    "travelling Gaussian, d = 10": (TravellingGaussianGame(dimension=10), SYMMETRIC),
+    "travelling Gaussian, d = 50": (TravellingGaussianGame(dimension=50), SYMMETRIC),
+    "mixture, d = 5": (MixtureGame(dimension=5), LIFTED),
+    "mixture, d = 10": (MixtureGame(dimension=10), LIFTED),
+    "mixture, second harmonics, d = 10": (MixtureGame(dimension=10, harmonics=2), LIFTED),
+    "mixture, d = 20": (MixtureGame(dimension=20), LIFTED),
+}
+DIMENSIONS = (2, 5, 10, 20, 50, 100)
+
+
+def sample(game, count=2**13):
+    """Return times and points: all over a box, or, in all of space, where the crowd is."""
+    rng, (low, high) = np.random.default_rng(1), list(game.bounds.values())[1]
+    t = rng.uniform(0, game.horizon, count)
+    if game.boundary != "exact":
+        return t, rng.uniform(low, high, (game.dimension, count))
+    z = rng.standard_normal((game.dimension, count))
+    return t, np.clip(game._path(np, t)[0] + np.sqrt(game._shape(np, t)[0]) * z, low, high)
+
+
+def measure(case, seed):
+    """Return relative errors of u, ∇u and m, wall time and processor time in seconds.
+
+    The density of a crowd in all of space spreads over decades: its error is that of m_θ/m.
+    """
+    game, options = case
+    wall, processor = time.perf_counter(), time.process_time()
+    solution = solve_mfg_pinn(game, seed=seed, **options)
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    t, x = sample(game)
+    ratio, exact = solution.density(t, *x), game.density(t, *x)
+    if game.boundary == "exact":
+        ratio, exact = ratio / exact, np.ones_like(exact)
+    return (
+        relative_l2(solution.value(t, *x), game.value(t, *x)),
+        relative_l2(-solution.control(t, *x) / game.kinetic, game.value_gradient(t, *x)),
+        relative_l2(ratio, exact),
+        wall,
+        processor,
+    )
+
+
+def step_seconds(dimension, architecture, steps=5, points=512):
+    """Return the median processor time of a step on the cosine game, its new points included."""
+    game = CosineGame(dimension=dimension)
+    setting, draw = Setting(game, 1, lifted=False), sobol((0, 0))
+    formulate = partial(of_many, harmonics=1, lifted=False)
+    widths, start = untrained(game, formulate, HIDDEN[architecture], 0)
+    state, times = LevenbergMarquardtState(start), []
+    for _ in range(steps):
+        before = time.process_time()
+        places = setting.place(draw((points,), 1 + dimension), setting.slope(start, widths))
+        state = levenberg_marquardt_step(System(setting.conditions(*places), widths), state)
+        times.append(time.process_time() - before)
+    return np.median(times)
+
+
+def print_steps():
+    """Print how the time of a step grows with the dimension."""
+    for architecture in HIDDEN:
+        seconds = [step_seconds(d, architecture) for d in DIMENSIONS]
+        exponent = np.polyfit(np.log(DIMENSIONS), np.log(seconds), 1)[0]
+        cells = ", ".join(f"{d}: {s:.3f}" for d, s in zip(DIMENSIONS, seconds, strict=True))
+        print(f"{architecture}: seconds a step, 512 points, d = {cells}; exponent {exponent:.2f}")
+
+
+def main(words=(), seeds=range(5)):
+    """Print the rows whose names contain one of the words, five seeds each, side by side."""
+    cases = {name: c for name, c in CASES.items() if not words or any(w in name for w in words)}
+    columns = dict(zip(("u", "grad u", "m", "wall", "processor"), range(5), strict=True))
+    for name, case in cases.items():  # row by row, so that an interrupted run leaves something
+        found = compare(measure, {name: case}, seeds)
+        quantities = {title: lambda run, i=i: run[i] for title, i in columns.items()}
+        print(found.table("errors and seconds, median [range]", **quantities), flush=True)
+
+
+if __name__ == "__main__":
+    print_steps() if "--steps" in sys.argv else main(sys.argv[1:])

@@ -1,0 +1,82 @@
+r"""How far a game's solution is from sums of functions of one coordinate, or of pairs.
+
+The best sum of functions of at most q coordinates (each of them of time, too) is the truncated
+analysis of variance of u. Freezing all but few coordinates at a point X gives another such sum,
+
+.. math::
+
+    g_X(x) = \sum_{|S| \le q} (-1)^{q - |S|} \binom{d - |S| - 1}{q - |S|}\, u(x_S, X_{-S}),
+
+whose mean over X is the best one (Kuo, Sloan, Wasilkowski & Wozniakowski 2010). With the means over
+two independent samples of X, the mean of :math:`(u - g_1)(u - g_2)` is its square error without a
+bias.
+"""
+
+from collections.abc import Callable
+from itertools import combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+
+from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.validation import FloatArray, require_choice, require_integer
+
+
+def projection_error(
+    game: MeanFieldGame,
+    active: int,
+    *,
+    quantity: str = "value",
+    points: int = 256,
+    anchors: int = 32,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the relative L2 error of the best sum of functions of few coordinates, over (t, x).
+
+    Args:
+        game: with a closed form.
+        active: q, the number of coordinates of each function: 0, 1 or 2.
+        quantity: ``"value"`` or ``"density"``.
+        points: at which the error is sampled.
+        anchors: X, in each of the two samples.
+        seed: of both.
+
+    Returns:
+        The error, and its standard error.
+
+    Raises:
+        ValueError: for a bad argument.
+    """
+    d = game.dimension
+    require_integer("active", active, 0, min(2, d - 1))
+    require_choice("quantity", quantity, ("value", "density"))
+    require_integer("points", points, 8, 10**6)
+    require_integer("anchors", anchors, 8, 10**6)
+    function, rng = getattr(game, quantity), np.random.default_rng(seed)
+    low, high = list(game.bounds.values())[1]
+    t = game.horizon * (np.arange(points) + rng.random(points)) / points  # one in each stratum
+    squares, sizes = np.zeros((2, points))
+    for n in range(points):
+        x, *frozen = np.split(rng.uniform(low, high, (1 + 2 * anchors, d)), [1, 1 + anchors])
+        exact = function(t[n], *x[0])
+        first, second = (exact - _frozen_sum(function, t[n], x[0], X, active) for X in frozen)
+        squares[n], sizes[n] = first * second, exact**2
+    error = np.sqrt(max(0.0, squares.mean() / sizes.mean()))
+    ratio = squares / sizes.mean() - error**2 * sizes / sizes.mean()
+    spread = ratio.std() / np.sqrt(points)
+    return float(error), float(spread / (2 * error) if error > 0 else np.sqrt(spread))
+
+
+def _frozen_sum(
+    function: Callable[..., Any], t: float, x: FloatArray, frozen: FloatArray, active: int
+) -> float:
+    """Return the mean of g over the frozen points."""
+    d, total = len(x), 0.0
+    for size in range(active + 1):
+        factor = (-1) ** (active - size) * comb(d - size - 1, active - size)
+        for free in combinations(range(d), size):
+            mixed = frozen.T.copy()
+            mixed[list(free)] = x[list(free), None]
+            total += factor * float(np.mean(function(t, *mixed)))
+    return total

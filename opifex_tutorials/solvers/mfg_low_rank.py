@@ -1,0 +1,305 @@
+r"""Mean field games in many dimensions as tensor trains, whose rank nobody is told.
+
+The two heat equations of ``mfg_spectral`` on the tensor grid, whose values at one time are kept as
+a product of small matrices (Oseledets 2011),
+
+.. math:: \varphi_{j_1 \dots j_d} = G_1[j_1]\, G_2[j_2] \cdots G_d[j_d].
+
+Diffusion acts on each factor alone. What is not linear (the data, the source, the running cost) is
+sampled: cross approximation keeps the rows and columns that the largest remaining errors stand in
+(Oseledets & Tyrtyshnikov 2010). It assumes that ranks stay small, not how small, and finds out:
+the tolerance of every approximation follows the change of the running cost from iteration to
+iteration.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.solvers.mfg_spectral import MfgSpectralSolution, Waves, anderson_shares
+from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
+from opifex_tutorials.validation import (
+    FloatArray,
+    require_between,
+    require_choice,
+    require_integer,
+)
+
+Train = list[FloatArray]  # of cores, shape (rank, nodes, next rank)
+Indices = NDArray[np.intp]  # of nodes, one row for each point
+Sampler = Callable[[Indices, Indices], FloatArray]  # indices left and right of two free nodes
+FIRST_TOLERANCE, SHARE = 1e-2, 0.1  # of the approximations: at first, and of the last change
+
+
+def block(train: Train, left: Indices, right: Indices) -> FloatArray:
+    """Return entries, shape (left, nodes, nodes, right), between given indices on both sides."""
+    k, before, after = left.shape[1], np.ones((len(left), 1)), np.ones((len(right), 1))
+    for core, index in zip(train[:k], left.T, strict=True):
+        before = np.einsum("pr,rps->ps", before, core[:, index])
+    for core, index in zip(train[:k:-1][:-1], right.T[::-1], strict=True):
+        after = np.einsum("rps,ps->pr", core[:, index], after)
+    first, second = np.tensordot(before, train[k], 1), np.tensordot(train[k + 1], after.T, 1)
+    return np.tensordot(first, second, 1)
+
+
+def pivots(matrix: FloatArray, tolerance: float, most: int) -> tuple[Indices, Indices]:
+    """Return rows and columns that span a matrix up to a largest error, by full pivoting."""
+    rest, found = matrix.copy(), list[tuple[int, ...]]()
+    for _ in range(min(most, *rest.shape)):
+        row, column = divmod(int(np.abs(rest).argmax()), rest.shape[1])
+        pivot = rest[row, column]
+        if found and not abs(pivot) > tolerance:
+            break
+        found.append((row, column))
+        if pivot == 0:
+            break
+        rest -= np.outer(rest[:, column], rest[row] / pivot)
+    rows, columns = np.array(found).T
+    return rows, columns
+
+
+def cross(
+    sample: Sampler, nodes: int, right: list[Indices], tolerance: float, most: int
+) -> tuple[Train, list[Indices]]:
+    """Return a train through the entries that ``sample`` gives, and better indices on the right.
+
+    One sweep to the right makes the cores, one to the left the indices for the next call.
+    """
+    left, train, last, bonds = [np.zeros((1, 0), int)], Train(), np.ones((1, 1)), len(right) - 2
+    for k in range(bonds):
+        values = sample(left[k], right[k + 2])
+        matrix = values.reshape(len(left[k]) * nodes, -1)
+        rows, columns = pivots(matrix, tolerance, most)
+        square, tall = matrix[np.ix_(rows, columns)], matrix[:, columns]
+        core = np.asarray(np.linalg.lstsq(square.T, tall.T, rcond=None)[0].T, dtype=float)
+        train.append(core.reshape(-1, nodes, len(rows)))
+        left.append(np.column_stack([left[k][rows // nodes], rows % nodes]))
+        last = matrix[rows]
+    train.append(last.reshape(-1, nodes, 1))
+    for k in reversed(range(bonds)):
+        matrix = sample(left[k], right[k + 2]).reshape(len(left[k]) * nodes, -1)
+        place, which = np.divmod(pivots(matrix, tolerance, most)[1], len(right[k + 2]))
+        right[k + 1] = np.column_stack([place, right[k + 2][which]])
+    return train, right
+
+
+def combine(weights: Sequence[float] | FloatArray, trains: Sequence[Train]) -> Train:
+    """Return the weighted sum of trains: its ranks are the sums of theirs."""
+    result = [np.concatenate([w * t[0] for w, t in zip(weights, trains, strict=True)], axis=2)]
+    for cores in list(zip(*trains, strict=True))[1:-1]:
+        starts = np.cumsum([[0, 0], *[core.shape[::2] for core in cores]], axis=0)
+        total = np.zeros((starts[-1, 0], cores[0].shape[1], starts[-1, 1]))
+        for core, (row, column) in zip(cores, starts[:-1], strict=True):
+            total[row : row + core.shape[0], :, column : column + core.shape[2]] = core
+        result.append(total)
+    return [*result, np.concatenate([train[-1] for train in trains])]
+
+
+def compress(train: Train, tolerance: float) -> Train:
+    """Return a train of smaller ranks, up to a root mean square error."""
+    train, nodes = list(train), train[0].shape[1]
+    for k in range(len(train) - 1, 0, -1):
+        Q, R = np.linalg.qr(train[k].reshape(len(train[k]), -1).T)
+        train[k] = Q.T.reshape(-1, nodes, train[k].shape[2])
+        train[k - 1] = train[k - 1] @ R.T
+    allowed = tolerance * np.sqrt(nodes ** len(train) / len(train))
+    for k in range(len(train) - 1):
+        U, S, V = np.linalg.svd(train[k].reshape(-1, train[k].shape[2]), full_matrices=False)
+        left_out = np.sqrt(np.cumsum(S[::-1] ** 2))[::-1]
+        rank = max(1, int((left_out > allowed).sum()))
+        train[k] = U[:, :rank].reshape(-1, nodes, rank)
+        train[k + 1] = np.tensordot(S[:rank, None] * V[:rank], train[k + 1], 1)
+    return train
+
+
+def inner(first: Train, second: Train) -> float:
+    """Return the sum of products of entries."""
+    result = np.ones((1, 1))
+    for a, b in zip(first, second, strict=True):
+        result = np.einsum("anc,and->cd", a, np.tensordot(result, b, 1), optimize=True)
+    return float(result[0, 0])
+
+
+class LowRankBasis:
+    """Products of waves, one of each coordinate, whose weights are a train."""
+
+    def __init__(self, waves: Waves) -> None:
+        self.waves = waves
+
+    def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
+        """See ``Basis``."""
+        result = np.ones((len(factors[0]), 1))
+        for core, factor in zip(weights, factors, strict=True):
+            result = np.einsum("pr,prs->ps", result, np.einsum("pn,rns->prs", factor, core))
+        return result[:, 0]
+
+
+class _FixedPoint:
+    """The map of a running cost, a train for each time, to that of the density it leads to."""
+
+    def __init__(self, game: MeanFieldGame, waves: Waves, steps: int, rank: int, seed: int) -> None:
+        self.game, self.waves, self.steps, self.rank, self.seed = game, waves, steps, rank, seed
+        self.tolerance, self.right = FIRST_TOLERANCE, dict[Any, list[Indices]]()
+        self.t = np.linspace(0, game.horizon, steps + 1)
+        self.scale = game.kinetic / (4 * game.viscosity) * game.horizon / steps
+        to_waves = np.linalg.inv(waves(waves.nodes))
+        decay = np.exp(-waves.decay * game.horizon / steps)
+        self.to_waves, self.diffusion = to_waves, (waves(waves.nodes) * decay) @ to_waves
+
+    def at_nodes(self, function: Callable[..., FloatArray], *sides: Indices) -> FloatArray:
+        """Return values of a function of all coordinates; see ``Sampler``."""
+        (a, k), b, n = sides[0].shape, len(sides[1]), len(self.waves)
+        points = np.empty((a, n, n, b, self.game.dimension), int)
+        points[..., :k], points[..., k + 2 :] = sides[0][:, None, None, None], sides[1]
+        points[..., k], points[..., k + 1] = np.arange(n)[:, None, None], np.arange(n)[:, None]
+        x = self.waves.nodes[points.reshape(-1, self.game.dimension)]
+        return function(*x.T).reshape(a, n, n, b)
+
+    def fit(self, key: Any, sample: Sampler) -> Train:
+        """Return a train; each ``key`` keeps the indices of the last time."""
+        d, n, sweeps = self.game.dimension, len(self.waves), 1
+        if key not in self.right:
+            rng, sweeps = np.random.default_rng(self.seed), 2
+            self.right[key] = [rng.integers(0, n, (4, d - k)) for k in range(d)]
+            self.right[key].append(np.zeros((1, 0), int))
+        for _ in range(sweeps):
+            train, self.right[key] = cross(sample, n, self.right[key], self.tolerance, self.rank)
+        return train
+
+    def initial_cost(self) -> list[Train]:
+        """Return the running cost of a crowd that stays as it starts."""
+        return [self.fit(("cost", n), partial(self._cost_at_start, n)) for n in range(len(self.t))]
+
+    def _cost_at_start(self, n: int, *sides: Indices) -> FloatArray:
+        m = self.at_nodes(self.game.initial_density, *sides)
+        return self._potential(n, *sides) + self.game.coupling(m)
+
+    def _potential(self, n: int, *sides: Indices) -> FloatArray:
+        return self.at_nodes(partial(self.game.potential, self.t[n]), *sides)
+
+    def __call__(self, cost: list[Train]) -> list[Train]:
+        """Return the change of the running cost; ``phi`` and ``psi`` then sample the factors."""
+        self._cost, steps = cost, self.steps
+        self._from_later, self._from_earlier = dict[int, Train](), dict[int, Train]()
+        for n in range(steps, 0, -1):
+            self._from_later[n - 1] = self._diffuse("phi", self.phi, n)
+        for n in range(steps):
+            self._from_earlier[n + 1] = self._diffuse("psi", self.psi, n)
+        return [self.fit(("change", n), partial(self._change, n)) for n in range(steps + 1)]
+
+    def _diffuse(self, name: str, field: Callable[..., FloatArray], n: int) -> Train:
+        """Return a factor after half a step of the source and one of diffusion."""
+        train = self.fit((name, n), lambda *sides: self._kick(n, *sides) * field(n, *sides))
+        return [np.einsum("mn,rns->rms", self.diffusion, core) for core in train]
+
+    def _kick(self, n: int, *sides: Indices) -> FloatArray:
+        return np.exp(-self.scale * block(self._cost[n], *sides))
+
+    def phi(self, n: int, *sides: Indices) -> FloatArray:
+        """Return entries of φ at time n."""
+        if n == self.steps:
+            end = self.at_nodes(self.game.terminal_cost, *sides)
+            return np.exp(-self.game.kinetic / (2 * self.game.viscosity) * end)
+        return self._kick(n, *sides) * block(self._from_later[n], *sides)
+
+    def psi(self, n: int, *sides: Indices) -> FloatArray:
+        """Return entries of ψ at time n."""
+        if n == 0:
+            return self.at_nodes(self.game.initial_density, *sides) / self.phi(0, *sides)
+        return self._kick(n, *sides) * block(self._from_earlier[n], *sides)
+
+    def _change(self, n: int, *sides: Indices) -> FloatArray:
+        coupling = self.game.coupling(self.phi(n, *sides) * self.psi(n, *sides))
+        return self._potential(n, *sides) + coupling - block(self._cost[n], *sides)
+
+    def solution(self, history: History) -> MfgSpectralSolution:
+        """Return both factors as weights of waves."""
+        phi, psi = self._weights("phi", self.phi), self._weights("psi", self.psi)
+        mass = np.array([inner(*pair) for pair in zip(phi, psi, strict=True)])
+        mass *= self.waves.width**self.game.dimension
+        return MfgSpectralSolution(self.game, LowRankBasis(self.waves), phi, psi, mass, history)
+
+    def _weights(self, name: str, field: Callable[..., FloatArray]) -> list[Train]:
+        trains = [self.fit(("end", name, n), partial(field, n)) for n in range(len(self.t))]
+        return [[np.einsum("mn,rns->rms", self.to_waves, c) for c in train] for train in trains]
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a blow-up is reported
+def solve_mfg_low_rank(
+    game: MeanFieldGame,
+    *,
+    degree: int = 1,
+    steps: int = 8,
+    damping: float = 0.5,
+    acceleration: int = 5,
+    tolerance: float = 1e-4,
+    iterations: int = 60,
+    rank: int = 60,
+    seed: int = 0,
+) -> MfgSpectralSolution:
+    """Solve a mean field game on a box by waves, of all orders at once, in trains of low rank.
+
+    Args:
+        game: periodic, or with walls that mirror; in two dimensions or more.
+        degree: see ``solve_mfg_spectral``.
+        steps: of time, from 4 to 10000.
+        damping: see ``solve_mfg_spectral``.
+        acceleration: see ``solve_mfg_spectral``.
+        tolerance: of the root mean square change of the running cost.
+        iterations: at most.
+        rank: at most, of what is sampled.
+        seed: of the entries that are sampled first.
+
+    Raises:
+        ValueError: for a bad argument.
+        ConvergenceError: with the history, if the change does not reach the tolerance.
+    """
+    require_choice("boundary", game.boundary, ("periodic", "neumann"))
+    require_integer("dimension", game.dimension, 2, 1000)
+    require_integer("degree", degree, 1, 100)
+    require_integer("steps", steps, 4, 10_000)
+    require_between("damping", damping, 1e-3, 1.0)
+    require_integer("acceleration", acceleration, 0, 50)
+    require_between("tolerance", tolerance, 1e-12, 1.0)
+    require_integer("iterations", iterations, 1, 10_000)
+    require_integer("rank", rank, 1, 1000)
+    clock, history = Stopwatch(), History()
+    fixed_point = _FixedPoint(game, Waves(game, degree), steps, rank, seed)
+    cost, count = fixed_point.initial_cost(), len(Waves(game, degree)) ** game.dimension
+    past = list[tuple[list[Train], list[Train]]]()
+    for iteration in range(1, iterations + 1):
+        change = fixed_point(cost)
+        size = float(np.sqrt(np.mean([inner(c, c) for c in change]) / count))
+        history.record(iteration, clock.seconds, size**2, np.nan)
+        if size <= tolerance:
+            return fixed_point.solution(history)
+        if not size < 1e6:  # or not a number
+            break
+        fixed_point.tolerance = min(fixed_point.tolerance, SHARE * size)
+        past = [*past, (cost, change)][-1 - acceleration :]
+        cost = _next(past, damping, fixed_point.tolerance)
+    raise ConvergenceError(
+        f"change {size:.1e} of the running cost after {iteration} iterations: "
+        f"tolerance={tolerance:g}",
+        history,
+    )
+
+
+def _next(
+    past: list[tuple[list[Train], list[Train]]], damping: float, tolerance: float
+) -> list[Train]:
+    """Return the next running cost by Anderson's method; see ``mfg_spectral``."""
+    changes = [change for _, change in past]
+    products = np.array([[sum(map(inner, a, b)) for a in changes] for b in changes])
+    # Of differences to the last one.
+    beside = products[:-1, -1] - products[-1, -1]
+    table = products[:-1, :-1] - products[-1, -1] - beside - beside[:, None]
+    shares = anderson_shares(table, beside) if len(past) > 1 else np.zeros(0)
+    weights = np.append(-shares, 1 + shares.sum())
+    weights = np.concatenate([weights, damping * weights])
+    every_time = zip(*[cost for cost, _ in past], *changes, strict=True)
+    return [compress(combine(weights, trains), tolerance / 3) for trains in every_time]

@@ -1,0 +1,405 @@
+r"""Mean field games in any number of dimensions by waves: two heat equations, one source.
+
+With :math:`u = -\tfrac{2\nu}{\lambda}\log\varphi` and :math:`m = \varphi\psi` (Guéant 2012)
+
+.. math::
+
+    -\varphi_t - \nu\Delta\varphi = -\tfrac{\lambda}{2\nu}F\varphi, \qquad
+    \psi_t - \nu\Delta\psi = -\tfrac{\lambda}{2\nu}F\psi, \qquad
+    \varphi(T) = e^{-\lambda g/2\nu}, \quad \psi(0) = m_0/\varphi(0).
+
+Diffusion is exact on waves, the source exact at points; Strang's splitting alternates between the
+two. The running cost F(m) is that of the last density, damped (Picard) and, since agents that
+overreact let plain damping fail, accelerated (Anderson 1965).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations, product
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.linalg import solve_triangular
+from scipy.stats import qmc
+
+from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
+from opifex_tutorials.validation import (
+    FloatArray,
+    require_between,
+    require_choice,
+    require_coordinates,
+    require_integer,
+)
+
+BLOCK = 2**15  # points at which a game is evaluated at once: 2 MB for each coordinate
+EVALUATED = 128  # points at which a solution is
+
+
+class Waves:
+    """The waves of one coordinate: 1, √2 cos jκx and, on a ring, √2 sin jκx.
+
+    Their mean squares are one, their mean products zero.
+    """
+
+    def __init__(self, game: MeanFieldGame, degree: int) -> None:
+        self.low, high = list(game.bounds.values())[1]
+        self.width, is_ring = high - self.low, game.boundary == "periodic"
+        kinds = 2 if is_ring else 1
+        self.degree = np.append(0, np.repeat(np.arange(1, degree + 1), kinds))
+        self._shift = np.append(0, np.tile([0, np.pi / 2][:kinds], degree))
+        self._kappa = kinds * np.pi / self.width * self.degree
+        self._size = np.where(self.degree > 0, np.sqrt(2), 1)
+        self.nodes = self.low + self.width * (np.arange(len(self)) + 0.5) / len(self)
+        self.decay = game.viscosity * self._kappa**2
+
+    def __len__(self) -> int:
+        return len(self.degree)
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        """Return the waves at ``x``, with a new last axis."""
+        return self._size * np.cos(self._kappa * (x[..., None] - self.low) - self._shift)
+
+    def slopes(self, x: FloatArray) -> FloatArray:
+        """Return their derivatives."""
+        phase = self._kappa * (x[..., None] - self.low) - self._shift
+        return -self._size * self._kappa * np.sin(phase)
+
+
+class Basis(Protocol):
+    """Products of waves, one of each coordinate, with weights."""
+
+    waves: Waves
+
+    def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
+        """Return the sum at points where the waves of each coordinate are ``factors``.
+
+        Those of the coordinate ``along`` are slopes.
+        """
+
+
+class TensorBasis:
+    """All products, and a tensor grid of as many points."""
+
+    def __init__(self, waves: Waves, dimension: int) -> None:
+        self.waves, self.dimension, self.count = waves, dimension, len(waves) ** dimension
+        self.size = self.count
+        self._to_waves: FloatArray = np.asarray(np.linalg.inv(waves(waves.nodes)), dtype=float)
+
+    def points(self, block: slice) -> list[FloatArray]:
+        """Return the coordinates of some of the points."""
+        numbers = np.arange(self.count)[block]
+        digits = np.unravel_index(numbers, (len(self.waves),) * self.dimension)
+        return [self.waves.nodes[digit] for digit in digits]
+
+    def fit(self, values: FloatArray) -> FloatArray:
+        """Return weights from values at the points."""
+        return self._along_every_axis(self._to_waves, values)
+
+    def diffusion(self, duration: float) -> Callable[[FloatArray], FloatArray]:
+        """Return the map of values to those after the heat equation acted."""
+        waves = self.waves
+        matrix = (waves(waves.nodes) * np.exp(-waves.decay * duration)) @ self._to_waves
+        return lambda values: self._along_every_axis(matrix, values)
+
+    def _along_every_axis(self, matrix: FloatArray, values: FloatArray) -> FloatArray:
+        for _ in range(self.dimension):  # the first axis becomes the last
+            values = (matrix @ values.reshape(len(matrix), -1)).T
+        return values.ravel()
+
+    def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
+        """See ``Basis``."""
+        tensor = weights.reshape(-1, len(self.waves)) @ factors[-1].T
+        for factor in factors[-2::-1]:
+            tensor = tensor.reshape(-1, *factor.T.shape)
+            tensor = np.einsum("ajp,pj->ap", tensor, factor)
+        return tensor[0]
+
+
+def products(waves: Waves, number: int) -> list[tuple[int, ...]]:
+    """Return the choices of one wave for each of some coordinates, of bounded total degree."""
+    highest = max(waves.degree[-1], number)
+    choices = product(range(1, len(waves)), repeat=number)
+    return [choice for choice in choices if waves.degree[list(choice)].sum() <= highest]
+
+
+def sobol_count(size: int) -> int:
+    """Return the number of points, a power of two, for so many unknowns."""
+    return 2 ** int(np.ceil(np.log2(2 * size)))
+
+
+class SparseBasis:
+    """Products of few waves, of bounded total degree; least squares on twice as many points."""
+
+    def __init__(self, waves: Waves, dimension: int, active: int, seed: int) -> None:
+        self.waves = waves
+        rows = list[tuple[int, ...]]()
+        for number in range(active + 1):
+            rest = (0,) * (active - number)
+            for where in combinations(range(dimension), number):
+                rows += [where + rest + kind + rest for kind in products(waves, number)]
+        self._where, self._kind = np.hsplit(np.array(rows), 2)
+        self.size, self.count = len(rows), sobol_count(len(rows))
+        unit = qmc.Sobol(dimension, rng=seed).random(self.count)
+        self._points = waves.low + waves.width * unit
+        self._matrix = self._products([waves(x) for x in self._points.T])
+        Q, R = np.linalg.qr(self._matrix)
+        self._inverse = solve_triangular(R, Q.T)
+        self._decay = waves.decay[self._kind].sum(axis=1)
+
+    def _products(self, factors: list[FloatArray]) -> FloatArray:
+        every, result = np.array(factors), np.ones(1)
+        every[:, :, 0] = 1.0  # of a coordinate that is not active
+        for where, kind in zip(self._where.T, self._kind.T, strict=True):
+            result = result * every[where, :, kind].T
+        return result
+
+    def points(self, block: slice) -> list[FloatArray]:
+        """Return the coordinates of some of the points."""
+        return list(self._points[block].T)
+
+    def fit(self, values: FloatArray) -> FloatArray:
+        """Return weights from values at the points."""
+        return self._inverse @ values
+
+    def diffusion(self, duration: float) -> Callable[[FloatArray], FloatArray]:
+        """Return the map of values to those after the heat equation acted."""
+        matrix = self._matrix * np.exp(-self._decay * duration)
+        return lambda values: matrix @ (self._inverse @ values)
+
+    def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
+        """See ``Basis``."""
+        if along is not None:  # a product without this coordinate has no slope
+            is_active = (self._where == along) & (self._kind > 0)
+            weights = weights * is_active.any(axis=1)
+        return self._products(factors) @ weights
+
+
+@dataclass(frozen=True)
+class MfgSpectralSolution:
+    """Both factors at the times of the steps, as weights of waves.
+
+    Coordinates broadcast, time first. In between, diffusion acts from the step before, and the
+    source as it did, on average, over the step: exact where it vanishes, else of second order.
+
+    Attributes:
+        game: what was solved.
+        basis: the waves.
+        phi: weights of φ, one set for each time.
+        psi: weights of ψ.
+        mass: at the times of the steps.
+        history: of the iteration; ``losses`` is the mean square change of the running cost.
+    """
+
+    game: MeanFieldGame
+    basis: Basis
+    phi: Sequence[Any]
+    psi: Sequence[Any]
+    mass: FloatArray
+    history: History
+
+    def value(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
+        """Return u(t, x)."""
+        return -2 * self.game.viscosity / self.game.kinetic * self._logarithm("phi", t, x)
+
+    def density(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
+        """Return m(t, x)."""
+        return np.exp(self._logarithm("phi", t, x) + self._logarithm("psi", t, x))
+
+    def control(self, t: ArrayLike, *x: ArrayLike) -> FloatArray:
+        """Return -λ∇u(t, x), in more than one dimension with a leading axis of that length."""
+        slopes = [self._logarithm("phi", t, x, along) for along in range(len(x))]
+        return 2 * self.game.viscosity * (np.array(slopes) if len(x) > 1 else slopes[0])
+
+    @np.errstate(invalid="ignore")
+    def _logarithm(self, name: str, t: Any, x: tuple[Any, ...], along: Any = None) -> FloatArray:
+        """Return the logarithm of a factor, or its derivative along an axis."""
+        t, *points = require_coordinates(self.game.bounds, t, *x)
+        weights, elapsed = getattr(self, name), t.ravel() / self.game.horizon
+        if name == "phi":  # from the horizon backward
+            weights, elapsed = weights[::-1], 1 - elapsed
+        steps, places, found = len(weights) - 1, [x_i.ravel() for x_i in points], 0 * elapsed
+        step = np.clip((steps * elapsed).astype(int), 0, steps - 1)
+        for n in np.unique(step):
+            inside = np.flatnonzero(step == n)
+            for block in np.array_split(inside, len(inside) // EVALUATED + 1):
+                share = steps * elapsed[block] - n
+                inside_x = [x_i[block] for x_i in places]
+                ends = weights[n], weights[n + 1]
+                found[block] = self._between(*ends, share, inside_x, along)
+        return found.reshape(t.shape)
+
+    def _between(
+        self, start: Any, end: Any, share: FloatArray, x: list[FloatArray], along: int | None
+    ) -> FloatArray:
+        """Return the logarithm of a factor within a step, a share of which has passed."""
+        waves, duration = self.basis.waves, self.game.horizon / (len(self.phi) - 1)
+        # Diffused so far; and the effect of the source on the whole step, to the power of share.
+        terms = (start, share, 1.0), (start, 1 + 0 * share, -share), (end, 0 * share, share)
+        total = np.zeros(len(share))
+        for weights, elapsed, power in terms:
+            damping = np.exp(-waves.decay * duration * elapsed[:, None])
+            factors = [damping * waves(x_i) for x_i in x]
+            field = self.basis.combine(weights, factors, None)
+            if along is None:
+                total += power * np.log(field)
+            else:
+                factors[along] = damping * waves.slopes(x[along])
+                total += power * self.basis.combine(weights, factors, along) / field
+        return total
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a blow-up is reported
+def solve_mfg_spectral(
+    game: MeanFieldGame,
+    *,
+    degree: int = 1,
+    active: int | None = None,
+    steps: int = 32,
+    damping: float = 0.5,
+    acceleration: int = 5,
+    tolerance: float = 1e-10,
+    iterations: int = 200,
+    memory: float = 2.0,
+    seed: int = 0,
+) -> MfgSpectralSolution:
+    """Solve a mean field game on a box by waves, on a tensor grid or on a sparse basis.
+
+    Args:
+        game: periodic, or with walls that mirror; in any number of dimensions.
+        degree: highest of the waves of one coordinate. A tensor grid has 2 degree + 1 points a
+            coordinate on a ring and degree + 1 between walls.
+        active: None for all products of waves and a tensor grid; or the largest number of
+            coordinates in a product: a sparse basis of total degree at most ``degree`` (but one
+            for each active coordinate), by least squares.
+        steps: of time, from 4 to 10000.
+        damping: share of the new running cost that is taken, in (0, 1].
+        acceleration: number of earlier iterates that Anderson's method combines; 0 for none.
+        tolerance: of the root mean square change of the running cost.
+        iterations: at most.
+        memory: in gigabytes, what all fields together may take.
+        seed: of the points of a sparse basis.
+
+    Raises:
+        ValueError: for a bad argument, or a basis that does not fit in memory.
+        ConvergenceError: with the history, if the iteration diverges or a density is not positive.
+    """
+    require_choice("boundary", game.boundary, ("periodic", "neumann"))
+    require_integer("degree", degree, 1, 100)
+    require_integer("steps", steps, 4, 10_000)
+    require_between("damping", damping, 1e-3, 1.0)
+    require_integer("acceleration", acceleration, 0, 50)
+    require_between("tolerance", tolerance, 1e-13, 1.0)
+    require_integer("iterations", iterations, 1, 10_000)
+    clock, history, waves = Stopwatch(), History(), Waves(game, degree)
+    fields = (5 + 2 * acceleration) * (steps + 1)
+    basis = _basis(game, waves, active, fields, require_between("memory", memory, 0, 1e6), seed)
+    fixed_point = _FixedPoint(game, basis, steps)
+    cost, differences, square = fixed_point.initial_cost(), list[Any](), np.inf
+    last = cost, cost
+    for iteration in range(1, iterations + 1):
+        phi, psi, change = fixed_point(cost)
+        square = float(np.mean(change**2))
+        history.record(iteration, clock.seconds, square, np.nan)
+        if square <= tolerance**2:
+            factors = [np.array([basis.fit(v) for v in factor]) for factor in (phi, psi)]
+            mass = waves.width**game.dimension * np.sum(factors[0] * factors[1], axis=1)
+            return MfgSpectralSolution(
+                game, basis, list(factors[0]), list(factors[1]), mass, history
+            )
+        if not square < 1e12:  # or not a number
+            break
+        if iteration > 1 and acceleration:
+            differences = [*differences, (cost - last[0], change - last[1])][-acceleration:]
+        last = cost, change
+        cost = cost + damping * change + _anderson(differences, change, damping)
+    raise ConvergenceError(
+        f"change {np.sqrt(square):.1e} of the running cost after {iteration} iterations with "
+        f"{basis.size} waves: tolerance={tolerance:g}",
+        history,
+    )
+
+
+def _basis(
+    game: MeanFieldGame, waves: Waves, active: int | None, fields: int, memory: float, seed: int
+) -> TensorBasis | SparseBasis:
+    """Return the basis, unless its fields would not fit in memory."""
+    dimension, count, matrices = game.dimension, len(waves) ** game.dimension, 0
+    if active is not None:
+        require_integer("active", active, 1, min(4, dimension))
+        numbers = range(active + 1)
+        size = sum(math.comb(dimension, n) * len(products(waves, n)) for n in numbers)
+        count, matrices = sobol_count(size), 3 * size
+    gigabytes = 8e-9 * count * (fields + matrices)
+    if gigabytes > memory:
+        needs = f"{count:.2g} points need {gigabytes:.2g} gigabytes"
+        raise ValueError(f"memory={memory!r}: allowed is what fits, and {needs}")
+    if active is None:
+        return TensorBasis(waves, dimension)
+    return SparseBasis(waves, dimension, active, seed)
+
+
+class _FixedPoint:
+    """The map of a running cost, at all times and points, to that of the density it leads to."""
+
+    def __init__(self, game: MeanFieldGame, basis: TensorBasis | SparseBasis, steps: int) -> None:
+        self.game, self.basis = game, basis
+        self.diffuse = basis.diffusion(game.horizon / steps)
+        self.t = np.linspace(0, game.horizon, steps + 1)
+        # Half of a step of the source is a factor e^(-scale F).
+        self.scale = game.kinetic / (4 * game.viscosity) * game.horizon / steps
+        self.initial_density = self._sample(game.initial_density)
+        end = self._sample(game.terminal_cost)
+        self.end = np.exp(-game.kinetic / (2 * game.viscosity) * end)
+        self.potential = np.array([self._sample(partial(game.potential, t)) for t in self.t])
+
+    def _sample(self, function: Callable[..., FloatArray]) -> FloatArray:
+        starts = range(0, self.basis.count, BLOCK)
+        blocks = [function(*self.basis.points(slice(n, n + BLOCK))) for n in starts]
+        return np.concatenate(blocks)
+
+    def initial_cost(self) -> FloatArray:
+        """Return the running cost of a crowd that stays as it starts."""
+        return self.potential + self.game.coupling(self.initial_density)
+
+    def __call__(self, cost: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return φ, ψ and the change of the running cost."""
+        phi, psi = np.empty_like(cost), np.empty_like(cost)
+        phi[-1] = self.end
+        self._march(phi[::-1], cost[::-1])
+        psi[0] = self.initial_density / phi[0]
+        self._march(psi, cost)
+        return phi, psi, self.potential + self.game.coupling(phi * psi) - cost
+
+    def _march(self, field: FloatArray, cost: FloatArray) -> None:
+        for n in range(len(field) - 1):
+            before, after = (np.exp(-self.scale * cost[i]) for i in (n, n + 1))
+            field[n + 1] = after * self.diffuse(before * field[n])
+
+
+def _anderson(differences: list[Any], change: FloatArray, damping: float) -> Any:
+    """Return what to add to a damped step: as if the change were linear in the iterate.
+
+    ``differences`` of successive iterates and of their changes.
+    """
+    if not differences:
+        return 0.0
+    table = np.array([[np.vdot(a, b) for _, a in differences] for _, b in differences])
+    shares = anderson_shares(table, np.array([np.vdot(a, change) for _, a in differences]))
+    pairs = zip(shares, differences, strict=True)
+    return -sum(share * (dx + damping * dchange) for share, (dx, dchange) in pairs)
+
+
+def anderson_shares(products: FloatArray, right: FloatArray) -> FloatArray:
+    """Return the shares of earlier differences that leave the smallest change.
+
+    Args:
+        products: inner products of the differences of changes with each other.
+        right: with the last change.
+    """
+    size = np.sqrt(np.diag(products))
+    scaled = products / np.outer(size, size)
+    return np.asarray(np.linalg.lstsq(scaled, right / size, rcond=1e-12)[0] / size)
