@@ -25,11 +25,11 @@
 # ```
 #
 # A grid is fast and sure, and its last digits are expensive. A network is smooth and accurate after a
-# long training, and conserves nothing by itself. Readers are promised that the two together beat
-# either. Few such promises survive a comparison with a good grid {cite}`mcgreivy2024`.
-# Here are two that we can test, on a smooth game whose equilibrium is known. The outcome, in short: a
+# long training, and conserves nothing by itself. That the two together beat either is a promise worth
+# a test, beside a good grid: comparisons of this kind often rest on weak ones {cite}`mcgreivy2024`.
+# Here are two such promises, on a smooth game whose equilibrium is known. The outcome, in short: a
 # correction by a grid makes a network much better at once; a coarse grid saves a part of a training
-# that is short anyway; and two extrapolated grids do as well in the same time.
+# that is short anyway; and two extrapolated grids do about as well in about the same time.
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -71,9 +71,10 @@ show(figure, alt="Two chains of four boxes, one for distill, one for correct.")
 #
 # ## A grid for what is left: Burgers first
 #
-# Let $u_\theta$ be a network that nearly solves Burgers' equation $u_t + (u^2/2)_x = \nu u_{xx}$. Its
-# residual $R$ is known exactly, by automatic differentiation. Put $u = u_\theta + e$ into the equation.
-# What is left over satisfies
+# Let $u_\theta$ be a network that nearly solves Burgers' equation $u_t + (u^2/2)_x = \nu u_{xx}$ on
+# $0 \le t \le 1$, $-1 \le x \le 1$, with the initial value $-\sin \pi x$. Its
+# residual $R$, the left side minus the right, is known exactly, by automatic differentiation. Put
+# $u = u_\theta + e$ into the equation. What is left over satisfies
 #
 # $$
 # e_t + (u_\theta e)_x + \tfrac12 (e^2)_x - \nu e_{xx} = -R, \qquad e(0, \cdot) = 0,
@@ -84,8 +85,8 @@ show(figure, alt="Two chains of four boxes, one for distill, one for correct.")
 # that it computes, and $e$ is smaller than $u$. How much smaller its *derivatives* are decides.
 #
 # The trial function $u_\theta = -\sin \pi x + t \sin(\pi x)\, N(t, \cos \pi x)$ is odd, periodic, and
-# has the right initial value. As in {doc}`mfg_pinn`, a trial says what the network sees at some points,
-# and what becomes of its outputs; `jets` carry value, $u_t$, $u_x$ and $u_{xx}$ through both.
+# has the right initial value. In code, a *trial* says what the network sees at some points (`features`),
+# and what becomes of its outputs (the call); `jets` carry value, $u_t$, $u_x$ and $u_{xx}$ through both.
 
 # %%
 import torch
@@ -114,8 +115,9 @@ class OddTrial:
 
 
 # %% [markdown]
-# The residual from the jet of $u$ is asked for at the nodes of a Gauss rule, in a training by
-# Levenberg–Marquardt. The network is handed on as a function that returns $u_\theta$ and $R$.
+# The residual from the jet of $u$ is asked for at the nodes of a Gauss rule on $0 \le x \le 1$ (the other
+# half mirrors it), in a training by Levenberg–Marquardt. The network is handed on as a function that
+# returns $u_\theta$ and $R$.
 
 # %%
 from opifex_tutorials.losses.torch_system import Condition, System, gauss
@@ -150,12 +152,13 @@ def train(seed, steps):
 
 # %% [markdown]
 # The grid: central differences $D$ of the flux and $L$ for the diffusion, the implicit midpoint rule in
-# time, with as many steps as cells, and Newton's method in each step.
+# time, with as many steps as cells, and Newton's method in each step. It needs $u_\theta$ (`b`) and $R$
+# halfway through the step.
 
 
 # %%
 def step(e, b, R):
-    """Return e after a step; b is the network."""
+    """Return e after a step; b and R are of the network, at half of it."""
     cells, identity = len(e), np.eye(len(e))
     h, dt, new = 2 / cells, 1 / cells, e
     right, left = (np.roll(identity, s, axis=1) for s in (1, -1))
@@ -240,9 +243,11 @@ tested = compare(law, {f"{n} steps": n for n in (20, 40, 80)})
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-law", "caption": "Burgers. How much smaller the error of the slope gets when the grid solves for what a network left over, against the prediction from third derivatives. Five seeds, three lengths of training; on the line, law and measurement agree."}}
 predicted, *measured = np.concatenate([*tested.runs.values()]).T
 ratios, unit = np.array(measured) / predicted, "measured / predicted"
-note("burgers_law_least", ratios.min(), unit, at_least=0.5)
-note("burgers_law_most", ratios.max(), unit, at_most=3.0)
-assert predicted[ratios.max(axis=0).argmax()] == predicted.min()
+learned = predicted >= 10
+law, rough = ratios[:, learned], ratios[:, ~learned]
+note("burgers_law_least", law.min(), unit, at_least=0.5)
+note("burgers_law_most", law.max(), unit, at_most=2.0)
+note("burgers_law_rough", rough.max(), unit, at_most=3.0)
 figure, axes = plt.subplots(figsize=(5.4, 4.2))
 for cells, gains, marker in zip(alone, measured, MARKERS, strict=False):
     axes.loglog(predicted, gains, marker, mfc="none", label=f"{cells} cells")
@@ -257,17 +262,19 @@ show(
 )
 
 # %% [markdown]
-# Over all {glue:text}`hybrid_solver.burgers_law_least:.2f` to
-# {glue:text}`hybrid_solver.burgers_law_most:.2f` of what was predicted; farthest from the line is the network
-# that has learned least. A network that is right to a few digits in $L^2$ can still be rough: it is its
-# *third derivatives* that have to be small. The law is about slopes; for the values themselves the gain
-# can differ from it, and we do not bound that.
+# Where a gain of ten or more is predicted, the measured one is
+# {glue:text}`hybrid_solver.burgers_law_least:.2f` to {glue:text}`hybrid_solver.burgers_law_most:.2f` of it; for
+# networks that have learned less it is up to {glue:text}`hybrid_solver.burgers_law_rough:.1f` of it. A network
+# that is right to a few digits in $L^2$ can still be rough: it is its *third derivatives* that have to be
+# small. The law is about slopes; for the values themselves the gain can differ from it, and we do not bound
+# that.
 #
 # ## A grid for what is left: the game
 #
 # A game has two equations, which feed each other, and a scheme $F_h$ that took care to conserve the
-# population. Linearizing by hand what is left would spoil that. There is a shorter way: give the scheme
-# a source, such that it solves
+# population. Linearizing by hand what is left would spoil that. There is a shorter way. Let $U$ be value
+# and density on the grid, $u_\theta$ those of the network there, and give the scheme a source, such that
+# it solves
 #
 # $$
 # F_h(U) = F_h(u_\theta) - R(u_\theta).
@@ -362,11 +369,12 @@ for i, name in enumerate(("value", "density")):
 #
 # ## A grid that teaches: distillation
 #
-# Now the other way around. A grid of first order, 20 cells and 20 steps is done in an instant, and wrong
-# by a tenth. A network that *imitates* it (*distillation*) needs values only, no derivatives, so that
-# its steps are cheap. Then it is trained on the equations. The start is wrong, but no longer random.
-# What does the teacher save? The distilled network begins with a longer step than the solver's default;
-# so a network from random weights does the same in one more race, as a control.
+# Now the other way around. A grid of first order with 20 cells and 20 steps is done in an instant, and wrong by
+# {glue:text}`hybrid_solver.start_value:.2f` in the value. A network that *imitates* it (*distillation*) needs
+# values only, no derivatives, so that its steps are cheap. Then it is trained on the equations. The start is
+# wrong, but no longer random. What does the teacher save? The distilled network begins with a longer step (less
+# damping) than the solver's default; so a network from random weights does the same in one more race, as a
+# control.
 
 
 # %%
@@ -392,7 +400,8 @@ RACERS = {
 raced = compare(race, RACERS)
 
 # %% [markdown]
-# Steps and seconds until the error of the value is a thousandth:
+# Steps of the training on the equations (imitation takes 20 cheaper ones before) and seconds, with all
+# that came before, until the error of the value is a thousandth:
 
 
 # %% tags=["hide-input"]
@@ -473,7 +482,7 @@ CONTESTANTS = {
 
 # %% [markdown]
 # All are measured alike: errors; the mass, whose error is that of $\int m\,dx$ by quadrature of the density as
-# it is returned, which nobody divides by its mass; exploitability, and seconds.
+# it is returned, which nobody divides by its mass; exploitability, on a grid of 160 cells; and seconds.
 
 # %%
 from time import perf_counter
@@ -487,7 +496,8 @@ def contest(solve, seed):
     solution = solve(seed=seed)
     seconds, middles = perf_counter() - before, (np.arange(400) + 0.5) / 400
     mass = mass_drift(solution.density(t, middles).mean(axis=1))
-    return *errors(solution), mass, exploitability(game, solution), seconds
+    gain = exploitability(game, solution, cells=160)  # not on its own grid
+    return *errors(solution), mass, gain, seconds
 
 
 # %%
@@ -496,7 +506,7 @@ columns = ("u", "m", "mass", "exploitability", "seconds")
 quantities = {name: lambda r, i=i: r[i] for i, name in enumerate(columns)}
 met.table("Median and range of five seeds", **quantities)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-time", "caption": "The value's error against time: trainings (median and range of five seeds) and, as marks, the rows of the table that use a grid (medians)."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-time", "caption": "The value's error against time: trainings (median and range of five seeds) and, as marks, the rows of the table whose answer a grid had a part in (medians)."}}
 figure, axes = plt.subplots(figsize=(7.2, 4.4))
 raced.draw(axes)
 median = met.median(np.array)
@@ -539,21 +549,24 @@ for name in ("correct", "both"):
 note("extrapolated_seconds", seconds[two] / seconds["correct"], "s/s")
 ratio = max(seconds.values()) / min(seconds.values())
 note("longest_to_shortest", ratio, "s/s")
+drift = max(worst[name][2] for name in ("correct", "both"))
+note("extrapolated_drift", median[two][2] / drift, at_least=1)
 
 # %% [markdown]
 # Both routes with a correction are at least {glue:text}`hybrid_solver.gain_over_parents:.0f` times better than
 # network and single grid alone (medians, value); the times in the table differ by a factor of up to
 # {glue:text}`hybrid_solver.longest_to_shortest:.1f`. The correction also brings the error of the mass from
-# {glue:text}`hybrid_solver.network_drift:.0e` to {glue:text}`hybrid_solver.correct_drift:.0e` in the worst seed,
-# whereas distillation leaves it at {glue:text}`hybrid_solver.distill_drift:.0e`; and with 52 steps behind it
-# distillation is only {glue:text}`hybrid_solver.distill_to_control:.1f` times better than its control. No hybrid is
-# exploitable by more than {glue:text}`hybrid_solver.distill_exploitability:.1e`, where this yardstick shows
-# {glue:text}`hybrid_solver.exploitability_floor:.1e` for the exact control as well.
+# {glue:text}`hybrid_solver.network_drift:.0e` to {glue:text}`hybrid_solver.correct_drift:.0e` in the worst
+# seed, whereas distillation leaves it at {glue:text}`hybrid_solver.distill_drift:.0e`; and with 52 steps behind
+# it distillation is only {glue:text}`hybrid_solver.distill_to_control:.1f` times better than its control
+# (medians, value). No hybrid is exploitable by more than {glue:text}`hybrid_solver.distill_exploitability:.1e`,
+# where this yardstick shows {glue:text}`hybrid_solver.exploitability_floor:.1e` for the exact control as well.
 #
 # And the rival? Two grids and a formula have {glue:text}`hybrid_solver.extrapolated_to_correct:.2f` of the error of
-# *correct* and {glue:text}`hybrid_solver.extrapolated_to_both:.2f` of that of *both*, in
+# *correct* and {glue:text}`hybrid_solver.extrapolated_to_both:.2f` of that of *both* (medians, value), in
 # {glue:text}`hybrid_solver.extrapolated_seconds:.2f` of the time of *correct*, with nothing to train and nothing left
-# to chance. **On one smooth game in one dimension, use the grid of second order, and extrapolate.**
+# to chance. The error of their mass is {glue:text}`hybrid_solver.extrapolated_drift:.1f` times that of the worst
+# seed of either. **On one smooth game in one dimension, use the grid of second order, and extrapolate.**
 #
 # ## Results
 #
@@ -578,7 +591,7 @@ close_chapter("hybrid_solver")
 # ````
 #
 # Then $e = 0$ solves the discrete equations exactly: the grid is told that the network is right, and
-# the sum is the network, on every grid. The residual is what the correction knows.
+# the sum is the network, on every grid. All that the correction knows is in the residual.
 
 # %% tags=["hide-input"]
 honest = train(0, 20)

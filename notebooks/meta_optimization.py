@@ -27,9 +27,9 @@
 # You have solved a differential equation for one parameter, and now you need it for a hundred others.
 # Surely the hundred solves can share something? *Meta-learning* promises a start from which a few
 # steps of training solve any of them. A published example of it came to a striking conclusion. We
-# reproduce its numbers, find the line of code that made them, and ask the question again, with an
-# error to measure and plain baselines to beat. The best of our starts turns out to be the network of
-# one middle parameter, left as it is.
+# reproduce its numbers, find the line of code and the lucky draw that made them, and ask the question
+# again, with an error to measure and plain baselines to beat. The best start that we found is the
+# network of one middle parameter, left as it is.
 
 # %% [markdown]
 # ## What you will learn
@@ -72,8 +72,9 @@ style()
 # u_t + u u_x = \nu u_{xx}, \qquad u(0, x) = -\sin \pi x, \qquad u(t, \pm 1) = 0.
 # $$
 #
-# A *task* is one viscosity. A *family* of tasks is what makes learning to learn possible: twelve
-# viscosities from $0.005$ to $0.05$, six to learn from and four, between them, to be tested on.
+# A *task* is one viscosity. A *family* of tasks is what makes learning to learn possible. That of the
+# published experiment, which we come to in a moment: of twelve viscosities from $0.005$ to $0.05$, six
+# to learn from and four, between them, to be tested on.
 
 # %%
 VISCOSITIES = jnp.linspace(0.005, 0.05, 12)
@@ -97,7 +98,7 @@ def exact(nu, t):
 
 EXACT = np.array([exact(nu, t) for nu in TEST])
 
-# %% mystnb={"figure": {"name": "fig-family", "caption": "Exact solutions at the final time for the viscosities to learn from (gray) and to be tested on (blue). Dashed: the mean viscosity, in log ν. Every start of this chapter is worth what it saves beyond this curve."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-family", "caption": "Exact solutions at the final time for the viscosities to learn from (gray) and to be tested on (blue). Dashed: the mean viscosity, in log ν. A start has learned something about the family only if it is closer to the blue curves than this one."}} tags=["hide-input"]
 figure, axes = plt.subplots(figsize=(7, 3.8))
 for group, color, label in (
     (TRAIN, "gray", "train"),
@@ -115,7 +116,7 @@ for group, color, label in (
 axes.plot(
     x[0], exact(MEAN, FINAL_TIME)[0], color=COLORS[1], ls="--", label="mean"
 )
-axes.set(xlabel="x", ylabel="u(T, x)")
+axes.set(xlabel="position x (length)", ylabel="velocity u (length / time)")
 figure.legend(loc="outside right upper")
 show(
     figure,
@@ -179,7 +180,8 @@ def draw_start(seed):
 
 
 # %% [markdown]
-# Its points are drawn once: 200 inside, 50 at the initial time, 20 at each end.
+# Its points are drawn once: 200 inside, 50 at the initial time, 20 at each end. (Position comes first
+# in this example, unlike in the rest of the book.)
 
 
 # %%
@@ -198,7 +200,7 @@ def draw_points(key):
 
 
 # %% [markdown]
-# The published key:
+# All of its random numbers come from one published key:
 
 # %%
 KEY = jax.random.PRNGKey(42)
@@ -237,8 +239,8 @@ def loss(parameters, data):
 # %% [markdown]
 # ### MAML and Reptile
 #
-# Let $\phi_\nu(\theta)$ be the parameters that a few steps of training on task $\nu$ make of the
-# start $\theta$. MAML, model-agnostic meta-learning {cite}`finn2017`, minimizes the loss *after* these
+# Let $L_\nu$ be the loss of task $\nu$, and $\phi_\nu(\theta)$ the parameters that a few steps of
+# training on it, the *inner* steps or *adaptation*, make of the start $\theta$. MAML, model-agnostic meta-learning {cite}`finn2017`, minimizes the loss *after* these
 # steps. Its first-order form (FOMAML) drops the derivative of $\phi$, which would need a derivative of
 # derivatives. Reptile {cite}`nichol2018` moves the start toward where training ends:
 #
@@ -249,8 +251,9 @@ def loss(parameters, data):
 # \text{Reptile: } \theta \leftarrow \theta + \epsilon \, \tfrac1n \sum_\nu (\phi_\nu - \theta).
 # $$
 #
-# The helper package has all three, over any adaptation $\phi$. What was published as MAML is FOMAML, by
-# these formulas. Its settings: gradient descent at rate $0.01$ inside, 5 steps (Reptile: 10), and 100
+# Here $n$ is the number of tasks, and $\eta$, $\epsilon$ are rates. The helper package has all three,
+# over any adaptation $\phi$. What was published as MAML is FOMAML, by
+# these formulas. Its settings: inside, gradient descent at rate $0.01$, 5 steps (Reptile: 10), and 100
 # *meta-steps*, updates of $\theta$, at rate $\eta = \epsilon = 0.001$: Reptile goes a thousandth of the
 # way, a hundred times. A `Task` holds the data to adapt to (*support*) and to judge by (*query*); here
 # they are the same.
@@ -280,8 +283,8 @@ DIRECTION = {
 }
 
 # %% [markdown]
-# One meta-step is compiled into one program; a meta-training calls it a hundred times. It returns the
-# start and, step by step, the loss after adaptation.
+# One meta-step is compiled into one program. It returns the start and the mean loss of the tasks after
+# their adaptation.
 
 # %%
 TASKS = stack([Task((nu, POINTS), (nu, POINTS)) for nu in TRAIN])
@@ -291,7 +294,7 @@ META_STEP = {
 }
 
 # %% [markdown]
-# A hundred of them:
+# A meta-training calls it a hundred times:
 
 
 # %%
@@ -305,7 +308,7 @@ def meta_train(name, start, steps=100):
 
 
 # %% [markdown]
-# ### The line that made the result
+# ### A line that copies a reference
 #
 # The published code keeps the start with `parameters = nnx.state(model, nnx.Param)` and restores it
 # with `nnx.update(model, parameters)` before each task. Here is what that line keeps, beside a copy.
@@ -335,7 +338,7 @@ _ = record(
     unit="drift of a bias",
 )
 # %% [markdown]
-# The kept "parameters" are the model's own variables: training the model trains them. Restoring
+# Nothing was restored. The kept "parameters" are the model's own variables: training the model trains them. Restoring
 # copies a variable onto itself. So within the first meta-step the tasks are trained one after the
 # other, each from where the last one ended, and all of it ends up in the start: 30 steps of plain
 # training for MAML, 60 for Reptile. From the second meta-step on, arithmetic has made new arrays, and
@@ -378,9 +381,8 @@ def meta_train_aliased(name, start):
 
 
 # %% [markdown]
-# The random numbers follow the published order, so that every start is the published one: two for the
-# methods, then four for each test viscosity, of which the third trains for 100 steps and the last for
-# 1,000.
+# The seeds follow the published order, so that every start is the published one: first one for each
+# method.
 
 
 # %%
@@ -396,7 +398,7 @@ next(sequence)  # drawn and not used
 STARTS = {name: draw_start(next(sequence)) for name in INNER}
 
 # %% [markdown]
-# Four draws for each test viscosity, of which the table uses two:
+# Then four for each test viscosity, of which the third trains for 100 steps and the last for 1,000:
 
 # %%
 rows = [[draw_start(next(sequence)) for _ in range(4)] for _ in TEST]
@@ -441,7 +443,8 @@ print(
 
 # %% [markdown]
 # The losses of MAML's meta-training agree with the five that the documentation prints to
-# {glue:text}`meta_optimization.maml_curve_deviation:.0e`: this is the published run, bug included.
+# {glue:text}`meta_optimization.maml_curve_deviation:.0e`: this is the published run, bug included. (For
+# Reptile we compare the table below only.)
 #
 # ### The published table
 #
@@ -485,8 +488,8 @@ def everywhere(start):
 
 
 # %% [markdown]
-# It reports the loss before the last step and the mean of $|r|$ on a grid. We add what it left out:
-# the error.
+# The example reports the loss before the last step and the mean of $|r|$ on a grid, its *residual*. We
+# add what it left out: the error, on the points of this chapter.
 
 # %%
 GRID = jnp.stack(
@@ -495,7 +498,7 @@ GRID = jnp.stack(
 XT = jnp.stack(jnp.broadcast_arrays(x, t), -1)
 
 # %% [markdown]
-# Both are compiled for all four viscosities at once:
+# Both are compiled for all four viscosities at once. The residual:
 
 
 # %%
@@ -507,7 +510,7 @@ def mean_residual(parameters):
 
 
 # %% [markdown]
-# Both are compiled for all four viscosities at once:
+# The error:
 
 
 # %%
@@ -576,9 +579,13 @@ Table(
 )
 
 # %% [markdown]
-# The random row of 100 steps agrees to {glue:text}`meta_optimization.random_loss_deviation:.0e`, those
-# of the two methods to {glue:text}`meta_optimization.maml_loss_deviation:.0%` and
-# {glue:text}`meta_optimization.reptile_loss_deviation:.1%`, in loss.
+# In loss, the random row of 100 steps agrees to
+# {glue:text}`meta_optimization.random_loss_deviation:.0e`, MAML to
+# {glue:text}`meta_optimization.maml_loss_deviation:.0%`, Reptile to
+# {glue:text}`meta_optimization.reptile_loss_deviation:.1%`; in residual to
+# {glue:text}`meta_optimization.random_residual_deviation:.0e`,
+# {glue:text}`meta_optimization.maml_residual_deviation:.0%` and
+# {glue:text}`meta_optimization.reptile_residual_deviation:.1%`.
 
 # %% tags=["hide-input"]
 BOUNDS = {
@@ -602,9 +609,9 @@ for key, bounds in BOUNDS.items():
 # %% [markdown]
 # ### One last step proves nothing
 #
-# The row of 1,000 steps cannot be reproduced so well, by anybody. At this rate Adam jumps once in a
-# while, and the table shows the one step at which it happens to be stopped. We change the starting
-# weights in their seventh digit, five times, and watch the last hundred steps:
+# The row of 1,000 steps is not determined so well. At this rate Adam jumps once in a while, and the
+# table shows the one step at which it happens to be stopped. We change the starting weights in their
+# seventh digit, five times, and watch the last hundred steps:
 
 
 # %%
@@ -683,16 +690,17 @@ _ = record(
 )
 # %% [markdown]
 # Within these hundred steps the loss lies between {glue:text}`meta_optimization.random_1000_floor:.2f` and
-# {glue:text}`meta_optimization.random_1000_jumps:.1f` times the published value; at its last step the
-# row of our table happens to be off by {glue:text}`meta_optimization.random_1000_loss_deviation:.0%`. With
-# derivatives in another order, which differ by rounding, it was off by half. After 100 steps the same
-# change of the weights moves the loss by {glue:text}`meta_optimization.random_100_nudged:.0e`: there the
-# table can be compared.
+# {glue:text}`meta_optimization.random_1000_jumps:.1f` times the published value, depending on digits that
+# rounding decides. By how much the row of our table is off at its last step, here by
+# {glue:text}`meta_optimization.random_1000_loss_deviation:.0%`, is luck. After 100 steps the same change of
+# the weights moves the loss by {glue:text}`meta_optimization.random_100_nudged:.0e`: there the table can be
+# compared.
 #
 # ### What the line is worth, and what else there is
 #
-# The gain over the random row has three parts: the *draw*, as each method starts from a draw of its own
-# and not from those of the random row; the *meta-training* with a copy; and the *line*.
+# In the table with the bug, what a method gains over the random row has three parts: the *draw*, as each
+# method starts from a draw of its own and not from those of the random row; the *meta-training*, with a
+# copy; and the *line*, what the bug adds.
 
 # %%
 parts = {}
@@ -709,8 +717,8 @@ for name in INNER:
 
 # %%
 shares = [
-    dict(zip(("method", "draw", "meta-training", "line"), (n, *p), strict=True))
-    for n, p in parts.items()
+    dict(zip(("method", "draw", "meta-training", "line"), row, strict=True))
+    for row in ((name, *part.tolist()) for name, part in parts.items())
 ]
 Table(
     "Shares of the published gain over random",
@@ -740,12 +748,13 @@ _ = record(
 )
 # %% [markdown]
 # Of Reptile's gain the line made {glue:text}`meta_optimization.reptile_line_share:.0%`: with a copy in its
-# place nothing is left. Of MAML's it made {glue:text}`meta_optimization.maml_line_share:.0%`. Another
-# {glue:text}`meta_optimization.maml_draw_share:.0%` came from a lucky draw: that start, *untrained*, is
-# already as good. Nothing is left for the meta-training itself, which made this start slightly worse.
+# place, the loss is {glue:text}`meta_optimization.reptile_copy:.2f` times that of the random row. Of MAML's
+# gain the line made {glue:text}`meta_optimization.maml_line_share:.0%`, and a lucky draw
+# {glue:text}`meta_optimization.maml_draw_share:.0%`: that start has this gain *untrained*. Nothing is left
+# for the meta-training itself, which made this start slightly worse.
 #
-# And during a published run, which share of all that its meta-training gains does it gain in its first
-# meta-step, the one with the bug?
+# The bug acts in the first meta-step only. Of all that the loss after adaptation falls during a published
+# run, which share falls in this step?
 
 # %% tags=["hide-input"]
 for name in INNER:
@@ -762,7 +771,7 @@ for name in INNER:
 # {glue:text}`meta_optimization.maml_share:.0%` for MAML, {glue:text}`meta_optimization.reptile_share:.0%`
 # for Reptile.
 
-# %% mystnb={"figure": {"name": "fig-published", "caption": "Loss after adaptation during the two published meta-trainings, as published and with a copy in place of the reference. The gap opens in the very first meta-step and stays; after it both curves are nearly flat."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-published", "caption": "Loss after adaptation during the two published meta-trainings, as published and with a copy in place of the reference. The gap opens in the very first meta-step and stays; what the other ninety-nine gain is small beside it."}} tags=["hide-input"]
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
 for axes, name in zip(panels, INNER, strict=True):
     for how, color, line in zip(
@@ -847,19 +856,20 @@ Table(
 )
 
 # %% [markdown]
-# Mean and standard deviation: meta-training multiplies the loss by
+# Mean and standard deviation of five ratios: meta-training multiplies the loss by
 # {glue:text}`meta_optimization.paired_maml_ratio:.2f` ±
 # {glue:text}`meta_optimization.paired_maml_spread:.2f` (MAML) and
 # {glue:text}`meta_optimization.paired_reptile_ratio:.2f` ±
-# {glue:text}`meta_optimization.paired_reptile_spread:.2f` (Reptile). The untrained ones differ among
-# themselves by a factor of {glue:text}`meta_optimization.luck_of_the_draw:.1f`. And the published
+# {glue:text}`meta_optimization.paired_reptile_spread:.2f` (Reptile): no gain that five pairs could show.
+# The untrained ones differ among themselves by a factor of up to
+# {glue:text}`meta_optimization.luck_of_the_draw:.1f`. And the published
 # 60.3 % {cite}`opifex2025meta` compares one draw, for MAML, with four others.
 #
 # The "10x" {cite}`opifex2025meta` is no measurement: the example's code divides 1,000 steps by 100 and
 # prints the quotient. On the published table the start of MAML with 100 steps has
 # {glue:text}`meta_optimization.published_ratio:.0f` times the loss of a random one with 1,000. And all
-# of these solutions are poor: the best row of the table above is wrong by
-# {glue:text}`meta_optimization.best_published_error:.0%`.
+# of these solutions are poor: the best row of our copy of that table, random weights with 1,000 steps, is
+# wrong by {glue:text}`meta_optimization.best_published_error:.0%`.
 
 # %% tags=["hide-input"]
 record(
@@ -883,7 +893,7 @@ _ = record(
 # - the *error*, against an answer that no network produced, on viscosities never trained on;
 # - the *budget*: steps from the start to the answer;
 # - the *offline cost* of the start, charged: after how many queries is it paid back?
-# - at least five seeds, and the strongest plain alternatives.
+# - at least five seeds, and the strongest plain alternatives that we know.
 #
 # We keep the published network, loss, test points and test optimizer, Adam. To learn, every method may
 # evaluate the same number of gradients of a task's loss, at points drawn anew in every step; gradients
@@ -893,7 +903,7 @@ _ = record(
 BUDGET = 1800
 
 # %% [markdown]
-# Points are drawn anew for each viscosity and step:
+# A sampler draws them for each viscosity and step:
 
 
 # %%
@@ -1041,8 +1051,8 @@ def learn_by_meta_sgd(start, key):
 
 
 # %% [markdown]
-# The best plain and the best meta-learned start of a first round also run with six times the budget;
-# what it would do for the others we did not measure. Each method learns from five draws, one after the
+# The best plain and the best meta-learned start of a first round, *mean* and *Reptile*, also run with six
+# times the budget; what it would do for the others we did not measure. Each method learns from five draws, one after the
 # other in one process, which compiles it once.
 
 # %%
@@ -1076,7 +1086,9 @@ def learn(learner, seed):
 
 
 compiled = {name: jax.jit(learner) for name, learner in LEARNERS.items()}
-lessons = compare(learn, compiled, SEEDS, one_process=True)
+lessons = compare(
+    learn, compiled, SEEDS, one_process=True, before=jax.clear_caches
+)
 
 # %% [markdown]
 # ### The test
@@ -1114,7 +1126,7 @@ WATCHED = np.array([0, 5, 10, 20, 50, 100])
 RATES = (0.01, 0.001)
 
 # %% [markdown]
-# Both are compiled for all four viscosities at once:
+# Steps at learned rates, for all four viscosities at once:
 
 
 # %%
@@ -1154,7 +1166,7 @@ def test(starts):
 
 
 # %% [markdown]
-# All of them:
+# What was learned becomes a stack of starts, one for each test viscosity:
 
 # %%
 learned = {
@@ -1169,7 +1181,7 @@ for name, weights in COMBINE.items():
     starts[name] = [combine(each, weights) for each in donors]
 
 # %% [markdown]
-# And the test of each:
+# Each of them is tested:
 
 # %%
 results = {name: test(trees) for name, trees in starts.items()}
@@ -1190,8 +1202,8 @@ def at(name, column):
 
 # %% [markdown]
 # Medians over five seeds of the mean over the four test viscosities; the range is that of the seeds after
-# 100 steps. Learning is timed in its process, the first seed of each method with its compilation. The
-# rate of Meta-SGD is not one: the lower stands for a tenth of the learned rates.
+# 100 steps. Learning is timed in its process, the first seed of each method with its compilation; the
+# median is shown. The rate of Meta-SGD is not one: the higher stands for the learned rates.
 
 
 # %% tags=["hide-input"]
@@ -1235,21 +1247,22 @@ for key, (value, low, high, unit) in FOUND.items():
     record(f"meta_optimization.{key}", value, **bounds, unit=unit)
 
 # %% [markdown]
-# So a tenfold exists, in steps: Reptile with six budgets, with new points in every step and the test's own
-# optimizer inside, reaches after 100 steps {glue:text}`meta_optimization.adam_reptile_100:.2f`, where random
-# starts are after 1,000 ({glue:text}`meta_optimization.adam_random_1000:.2f`, at the published rate). Most of
-# that it has before the first step: it *starts* at {glue:text}`meta_optimization.reptile_before:.2f`, where
-# random ends after 100 steps ({glue:text}`meta_optimization.random_100:.2f`). Each query saves 900 gradients,
-# so that learning is paid back after {glue:text}`meta_optimization.adam_break_even:.0f` of them.
+# So a tenfold exists, in steps and in the median: Reptile with six budgets, with new points in every step
+# and the test's own optimizer inside, reaches after 100 steps
+# {glue:text}`meta_optimization.adam_reptile_100:.2f`; random starts are there after 1,000
+# ({glue:text}`meta_optimization.adam_random_1000:.2f`, at the published rate). Most of that it has before
+# the first step: it *starts* at {glue:text}`meta_optimization.reptile_before:.2f`, while random is at
+# {glue:text}`meta_optimization.random_100:.2f` after 100 steps. Each query saves 900 gradients, so that
+# learning is paid back after {glue:text}`meta_optimization.adam_break_even:.0f` of them.
 #
-# And then look at the rows *mean*. The network trained at one viscosity, *not adapted at all*, is off by
-# {glue:text}`meta_optimization.mean_untouched:.3f`:
+# And then look at the row *mean, 6 budgets*: it took as many gradients to learn. The network trained at one
+# viscosity, *not adapted at all*, is off by {glue:text}`meta_optimization.mean_untouched:.3f`:
 # {glue:text}`meta_optimization.mean_gain:.1f` times better than the random starts after 1,000 steps, and
 # {glue:text}`meta_optimization.all_over_mean:.1f` times better than the best start of the table after its 100
-# steps. Adapting it to the 200 published points makes it worse,
-# {glue:text}`meta_optimization.mean_spoiled:.1f` times. The *exact* solution at the mean viscosity is within
-# {glue:text}`meta_optimization.family_spread:.3f` of those tested: before you learn a start, measure how much
-# your tasks differ, and whether your loss can tell.
+# steps, which is the same network, adapted: training on the 200 published points makes it
+# {glue:text}`meta_optimization.mean_spoiled:.1f` times worse. The *exact* solution at the mean viscosity is
+# within {glue:text}`meta_optimization.family_spread:.3f` of those tested: before you learn a
+# start, measure how much your tasks differ, and whether your loss can tell.
 
 # %% mystnb={"figure": {"name": "fig-adam", "caption": "Error against steps of Adam, median and range of five seeds. The start trained at the mean viscosity begins lowest, and adapting it to few points makes it worse. Dashed gray: random starts after ten times the steps."}} tags=["hide-input"]
 figure, axes = plt.subplots(figsize=(8, 4.2))
@@ -1275,8 +1288,9 @@ show(
 )
 
 # %% [markdown]
-# Nobody has to stop here: with an optimizer that can use a good start, plain neighbors are worth far more than
-# any row of this table. {doc}`starting_from_neighbors` goes on with the same family.
+# Nobody has to stop here. {doc}`starting_from_neighbors` goes on with the same family, with the formulation
+# of {doc}`first_pinn` and an optimizer that can use a good start: there errors are smaller than in any row
+# of this table by orders of magnitude, and plain neighbors are worth more.
 #
 # ## Coming from learn2learn, higher, Opifex
 #
@@ -1289,8 +1303,8 @@ show(
 # | Opifex example `maml_meta_step` | `meta_training(maml(...), optimizer, sample, steps)` |
 # | Opifex example `reptile_meta_step` | `meta_training(reptile(...), optax.sgd(rate), sample, steps)` |
 #
-# And PyTorch's own `torch.func`, in a dozen lines, on the same weights. Parameters are arguments there
-# too, so there is nothing to alias.
+# And PyTorch's own `torch.func`, in two short functions, on the same weights. Parameters are arguments
+# there too, so there is nothing to alias.
 
 # %%
 import torch
@@ -1418,8 +1432,9 @@ assert abs(second / first - 0.5) < 1e-12
 # ```{exercise} A fair pair
 # :label: exercise-pair
 #
-# The published comparison gave each method a draw of its own. By how much do the losses of two *untrained*
-# draws differ after 100 steps of Adam, at most and in the median of all pairs of our five?
+# The published comparison gave each method a draw of its own. By which factor do the losses of two
+# *untrained* draws differ after 100 steps of Adam, at most and in the median of all pairs of our five? Is
+# this more than what was published as the gain of Reptile?
 # ```
 
 # %% [markdown]
@@ -1427,7 +1442,8 @@ assert abs(second / first - 0.5) < 1e-12
 # :class: dropdown
 # ````
 #
-# By as much as many a published gain: nobody can tell a method from luck without pairs.
+# At most, by more than that gain: without pairs, or many draws, a gain of this size cannot be told from
+# luck.
 
 # %% tags=["hide-input"]
 ratios = [
@@ -1438,7 +1454,10 @@ ratios = [
 print(
     f"ratio of losses: median {np.median(ratios):.2f}, most {max(ratios):.2f}"
 )
-assert np.isclose(max(ratios), luck)
+random_row, reptile_row = ("random", "100 steps"), ("Reptile", "as published")
+gain = PUBLISHED[random_row][0] / PUBLISHED[reptile_row][0]
+print(f"published gain of Reptile: {gain:.2f}")
+assert max(ratios) > gain
 
 # %% [markdown]
 # ````{solution-end}

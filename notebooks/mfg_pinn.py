@@ -45,11 +45,12 @@
 # %% [markdown]
 # ## Two equations, two directions of time
 #
-# An agent at $X_t$ moves by $dX = a\,dt + \sqrt{2\nu}\,dW$: it chooses the velocity $a$, and noise
-# of *viscosity* $\nu$ pushes it around. It pays $\tfrac12 |a|^2 + F(t, X, m)$ per unit of time,
-# where $m$ is the density of the crowd, and $g(X_T)$ at the *horizon* $T$, the end.
-# The least cost from here on is the *value* $u(t, x)$. It satisfies the Hamilton–Jacobi–Bellman
-# equation (HJB), and the best velocity is $a = -\nabla u$:
+# An agent at $X_t$ moves by $dX = a\,dt + \sqrt{2\nu}\,dB$: it chooses the velocity $a$, and noise (a
+# Brownian motion $B$, of strength $\nu$, the *viscosity*) pushes it around. It pays
+# $\tfrac12 |a|^2 + F(t, X, m)$ per unit of time, where $m$ is the density of the crowd, and $g(X_T)$ at
+# the *horizon* $T$, the end. The least cost that it can expect from $x$ at time $t$ on is the *value*
+# $u(t, x)$. It satisfies the Hamilton–Jacobi–Bellman equation (HJB), and the best velocity is
+# $a = -\nabla u$:
 #
 # $$
 # -u_t - \nu \Delta u + \tfrac12 |\nabla u|^2 = F(t, x, m), \qquad u(T, \cdot) = g.
@@ -64,11 +65,12 @@
 # The first runs backward from $T$, because it looks ahead. The second runs forward from $0$. Each
 # needs the other at all times, so that neither can be stepped through alone.
 #
-# Our test is a crowd on a ring whose equilibrium is known in closed form {cite}`gueant2012`. With
-# $S = \cos 2\pi x$, $\varphi = 1 + \alpha e^{4\pi^2\nu(t - T)} S$ and
-# $\psi = (1 + \beta e^{-4\pi^2\nu t} S)/Z$, where $Z$ makes the mass one, it reads
+# Our test is a crowd on the ring $0 \le x < 1$, whose equilibrium is known in closed form by a change
+# of variables {cite}`gueant2012`. With $S = \cos 2\pi x$, $\varphi = 1 + \alpha e^{4\pi^2\nu(t - T)} S$
+# and $\psi = (1 + \beta e^{-4\pi^2\nu t} S)/Z$, where $Z$ makes the mass one, it reads
 # $u = -2\nu \log \varphi$ and $m = \varphi\psi$, for the cost $F = m - \varphi\psi$: agents avoid each
-# other, measured against a fixed profile. On the ring $x = 0$ and $x = 1$ are the same place.
+# other, measured against a fixed profile. (At the equilibrium $F$ is zero; a crowd that differs from it
+# feels the coupling.) On the ring $x = 0$ and $x = 1$ are the same place.
 
 # %%
 import numpy as np
@@ -119,8 +121,8 @@ show(
 # The package has a scheme of first order, with upwind differences and implicit Euler steps, and one
 # of second order, with the exponential rates of Scharfetter and Gummel {cite}`scharfetter1969` and
 # the midpoint rule. The first keeps densities positive by construction, the second by leaning
-# toward Euler where a step would empty a cell. What is compared by its time in this chapter runs side by
-# side, one process per core.
+# toward Euler where a step would empty a cell. Whatever this chapter compares by its time runs side
+# by side, one process per core, so that all run under the same conditions.
 
 # %%
 from opifex_tutorials.parallel import side_by_side
@@ -140,8 +142,8 @@ every = side_by_side(solve_on_grid, cases)
 grids = {1: every[:4], 2: every[4:]}
 
 # %% [markdown]
-# Every solution of this chapter can be evaluated anywhere, and all are compared with the closed form
-# in the same way:
+# Every solution of this chapter can be evaluated anywhere, and where there is a closed form all are
+# compared with it in the same way:
 
 # %%
 from opifex_tutorials.verification import relative_l2
@@ -213,7 +215,7 @@ record(
 print(f"second order, 80 cells: value {u:.1e}, density {m:.1e}")
 
 # %% [markdown]
-# With 80 cells and steps the second-order scheme has an error of
+# To rounding they do, on all eight grids. With 80 cells and steps the second-order scheme has an error of
 # {glue:text}`mfg_pinn.grid_value_error:.1e` in the value, in
 # {glue:text}`mfg_pinn.grid_seconds:.1f` s.
 #
@@ -221,8 +223,8 @@ print(f"second order, 80 cells: value {u:.1e}, density {m:.1e}")
 #
 # The obvious way to solve the game is to play it: give everybody the crowd of last time, let them
 # find their best response, move the crowd, repeat. This is *Picard's iteration*. All runs below start
-# from the solution of the first-order scheme, not far from the equilibrium. Full steps fail all the
-# same:
+# near the equilibrium, from the solution of the scheme with implicit Euler steps. Picard's iteration
+# fails all the same, if everybody answers in full (`damping=1.0`):
 
 # %%
 from opifex_tutorials.training.history import ConvergenceError
@@ -238,11 +240,12 @@ except ConvergenceError as failure:
     print(failure)
 
 # %% [markdown]
-# Where the crowd is thick, everybody leaves; in the next iteration that place is empty, and everybody
-# returns. Answering the last crowd in full overshoots, more each time, until two crowds alternate.
-# Taking only half of the new crowd (this is *damping* here) calms the iteration down: it converges in
-# {glue:text}`mfg_pinn.picard_iterations:.0f` iterations. Newton's method, which linearizes how the
-# crowd responds, needs {glue:text}`mfg_pinn.newton_iterations:.0f`.
+# Where the crowd is too thick, too many leave; in the next iteration that place is too empty, and too
+# many return. Answering the last crowd in full overshoots, more each time, until the change stays as
+# large as the density itself. Taking only half of the new crowd (this is *damping* here) calms the
+# iteration down: it converges in {glue:text}`mfg_pinn.picard_iterations:.0f` iterations. Newton's
+# method, which linearizes how the crowd responds, needs {glue:text}`mfg_pinn.newton_iterations:.0f`.
+# (One iteration of each does not cost the same, and another damping might serve Picard's better.)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-picard", "caption": "Answering the last crowd in full runs away from an equilibrium nearby. Damping makes the same iteration converge, and Newton's method on both equations at once takes a handful of steps."}}
 count = {"unit": "iterations"}
@@ -274,7 +277,8 @@ show(
 #
 # so that the terminal cost and the initial density hold exactly and the density is positive,
 # whatever the weights. The ring is built in as well: the network sees $x$ through $\cos 2\pi x$
-# only, since the data are even.
+# only, since the data are even in $x$. Both inputs are scaled to fill $[-2, 2]$; `xp=torch` lets PyTorch
+# evaluate the formulas of the game.
 
 # %%
 import torch
@@ -318,8 +322,9 @@ def residuals(t, x):
 # $2\nu$ and the second by $m$, so that each is in units of its own. It finds the derivatives in
 # another way: instead of nested automatic differentiation it carries $u, u_t, u_x, u_{xx}$ through the
 # network layer by layer {cite}`li2024`. On the same weights and points it has to give the same
-# numbers. As points it takes Gauss nodes: they are denser near the ends of time, where the data are
-# given, and the sum of squares over them is a good quadrature of the integral.
+# numbers. As points it takes the nodes of Gauss's rule, without its weights: they are denser near the
+# ends of time, where the data are given, so that the mean of squares over them counts the ends more.
+# (The package divides by the square root of the number of points, which is undone here.)
 
 # %%
 from opifex_tutorials.losses.games import hard
@@ -338,8 +343,8 @@ print(f"largest difference {difference:.0e}, of {np.abs(of_package).max():.1f}")
 # %% [markdown]
 # Now train it by Levenberg–Marquardt, the same algorithm that {doc}`first_pinn` builds step by step
 # (it neither knows nor cares which framework computes its residuals). The default network has three
-# hidden layers of 12. The games: the ring, and an interval with walls that nobody crosses, where
-# $u_x = m_x = 0$, which features $\cos \pi x$ build in. Five seeds each.
+# hidden layers of 12, the default budget 400 steps. The games: the ring, and the interval $[0, 1]$ with
+# walls that nobody crosses, where $u_x = m_x = 0$; features $\cos \pi x$ build that in. Five seeds each.
 
 # %%
 from opifex_tutorials.comparison import Comparison, compare
@@ -388,8 +393,9 @@ pinns.table("Five seeds: median, and [least, most]", **COLUMNS)
 #
 # Commonly, initial, terminal and boundary conditions are *soft*, terms of the loss, and the optimizer
 # is Adam or L-BFGS. So we leave out one of our two choices, then the other, then both, each time with
-# a budget of steps that takes about as long as the first hundred of our runs. (Adam is usually given
-# many more; what counts here is what it reaches in this time.)
+# a budget of steps that takes about as long as the first hundred steps of our runs. (Adam is usually
+# given many more; what counts here is what it reaches in this time. Soft conditions weigh as much as the
+# equations, and Adam has the rate of the package; we tuned neither for this comparison.)
 
 # %%
 VARIANTS = {
@@ -456,7 +462,7 @@ show(
 # %%
 solved = pinns.runs["periodic"]
 drifts = pinns.worst(lambda solution: mass_drift(solution, points=200))
-print("largest mass error", {name: f"{d:.0e}" for name, d in drifts.items()})
+print("largest mass error", *(f"{name} {d:.0e}" for name, d in drifts.items()))
 
 # %% [markdown]
 # The second asks what the field asks: *could an agent gain by leaving the plan?* Take the computed
@@ -505,7 +511,8 @@ print(f"exact control {floor:.3e}; grid solution on its own grid {own:.0e}")
 # solution is rounding, and says nothing about its error. The networks are measured on a grid that
 # finds {glue:text}`mfg_pinn.exploitability_floor:.1e` even in the exact control, by its own error; in
 # the worst network it finds the same, but for a share of
-# {glue:text}`mfg_pinn.exploitability_excess:.0e`. The networks' own error is lost in that of the ruler.
+# {glue:text}`mfg_pinn.exploitability_excess:.0e`. The networks' own error is lost in that of the ruler:
+# this check tells a wrong plan from a right one, not a good network from a better one.
 #
 # Can this check fail? Add a small wave to the exact value:
 
@@ -555,6 +562,11 @@ found = compare(lambda game, seed: solve_mfg_pinn(game, seed=seed), others)
 BOUNDS = {"travelling_gaussian": (8e-9, 6e-8), "much_noise": (1e-4, 2e-5)}
 keep_worst(found, BOUNDS)
 found.table("Five seeds: median, and [least, most]", **COLUMNS)
+
+# %% [markdown]
+# The worst seed on the line is wrong by {glue:text}`mfg_pinn.travelling_gaussian_value_error:.1e`; with
+# much noise it is wrong by {glue:text}`mfg_pinn.much_noise_value_error:.1e` (in the value). The same
+# defaults reach very different errors: measure, before you trust them on a game of your own.
 
 # %% [markdown]
 # ## The crowd in motion
@@ -655,7 +667,8 @@ wrong, kept = (np.abs(mass - start).max() for mass in (split, whole))
 print(f"mass error: product rule {wrong:.1e}, divergence {kept:.1e}")
 
 # %% [markdown]
-# A form that conserves on paper can create people on the grid, as here, or destroy them. The solver
+# A form that conserves on paper can create people on the grid, as here: the product rule is off by
+# {glue:text}`mfg_pinn.product_rule_drift:.1f` of the crowd. The solver
 # of this chapter conserves them, keeps densities positive, and says so when it does not converge:
 
 # %%
@@ -694,8 +707,8 @@ print("shape", tuple(as_tensor.shape), "dtype", as_tensor.dtype)
 # ## The verdict
 #
 # Error of the value against time, grid and network, both measured while this page was built. The grid
-# has one more trick: its error falls as $h^2$, so that two grids tell what a third, infinitely fine
-# one would say, $(4u_h - u_{2h})/3$ (*Richardson extrapolation*).
+# has one more trick: its error falls as $h^2$, so that two grids tell to leading order what a third,
+# infinitely fine one would say, $(4u_h - u_{2h})/3$ (*Richardson extrapolation*).
 
 # %%
 from itertools import pairwise
@@ -747,14 +760,15 @@ print(
 print(f"network {worst:.1e}, {seconds_worst:.1f} s (worst and slowest seed)")
 
 # %% [markdown]
-# So which one? **For one solve of a smooth game in one dimension, the second-order grid, extrapolated.**
-# It conserves mass to rounding, and with 80 and 160 cells it has an error of
-# {glue:text}`mfg_pinn.extrapolated_error:.1e` in the value after
-# {glue:text}`mfg_pinn.extrapolated_seconds:.1f` s. The network's worst seed ends at
-# {glue:text}`mfg_pinn.periodic_value_error_worst:.1e`, {glue:text}`mfg_pinn.gain_over_finest_grid:.0f`
-# times below the finer of the two grids alone; but the slowest seed took
-# {glue:text}`mfg_pinn.pinn_seconds_worst:.1f` s, and the error of extrapolated grids falls as $h^4$. On so smooth a game a spectral method should do better than both; we did not try. Reasons that
-# speak for a network all the same, none of them measured here:
+# So which one? **For one solve of a smooth game in one dimension, the second-order grid,
+# extrapolated.** With 80 and 160 cells it has an error of {glue:text}`mfg_pinn.extrapolated_error:.1e`
+# in the value after {glue:text}`mfg_pinn.extrapolated_seconds:.1f` s for both, and each of the two
+# grids conserves mass to rounding; what they make together does so only up to its error. The network's
+# worst seed ends at {glue:text}`mfg_pinn.periodic_value_error_worst:.1e`,
+# {glue:text}`mfg_pinn.gain_over_finest_grid:.0f` times below the finer of the two grids alone; but the
+# slowest seed took {glue:text}`mfg_pinn.pinn_seconds_worst:.1f` s, and the error of extrapolated grids
+# falls as $h^4$. On so smooth a game a spectral method should do better than both; we did not try.
+# Reasons that speak for a network all the same, none of them measured here:
 #
 # - its value and its velocity are formulas, smooth and defined everywhere;
 # - it can be a part of something larger that has to be differentiated;
@@ -785,7 +799,8 @@ close_chapter("mfg_pinn")
 # :class: dropdown
 # ````
 #
-# `exploitability` takes any function of time and space for a control.
+# `exploitability` takes any function of time and space for a control. The answer is more than a million
+# times what it finds in the networks.
 
 # %%
 staying = exploitability(game, lambda t, x: np.zeros(np.broadcast(t, x).shape))
@@ -812,8 +827,8 @@ print(f"the best response to a crowd that stays saves {staying:.1e}")
 #
 # Let us train a network on the wrong equation. A formulation is a function of the game; this one takes
 # the right one apart and turns the value upside down where the crowd is transported. The game is that
-# of the ring with half of its coupling; with all of it, the training on the wrong equation does not
-# converge, and says so.
+# of the ring with half of its coupling; with all of it the training on the wrong equation ended in a
+# `ConvergenceError` when we tried.
 
 # %%
 from opifex_tutorials.losses.games import Fields, fokker_planck_residual
@@ -837,8 +852,8 @@ def climbing(game):
 
 
 # %% [markdown]
-# The mass does not notice: it is conserved with either sign. The loss does not notice: it says that
-# the network satisfies the equations as they were written. The exploitability notices, because it
+# The mass does not notice: it is conserved with either sign. Nor does the loss: it says how well the
+# network satisfies the equations as they were written. The exploitability notices, because it
 # transports the crowd itself; and so does the comparison with the closed form.
 
 # %%
@@ -860,11 +875,12 @@ print(f"exploitability {saved:.1e}, error of the value {wrong:.1e}")
 # %% [markdown]
 # ## Experiments to try
 #
-# - Train with `sampling="sobol"`, random points instead of quadrature points. What happens to the
+# - Train with `sampling="sobol"`, random points instead of Gauss nodes. What happens to the
 #   error, and to the loss on held-out points?
 # - Strengthen the coupling of the ring, `CosineGame(coupling=Coupling("linear", 5.0))`. Which damping does
 #   Picard's iteration need now? Does the PINN notice at all?
-# - Make the walls of `CosineGame(boundary="neumann")` soft. Where is the solution worst?
+# - Make the walls of `CosineGame(boundary="neumann")` soft, with `formulation="soft"`. Where is the
+#   solution worst?
 # - Give `solve_mfg_pinn` a smaller network, `hidden=(8, 8)`. How many digits does it keep?
 #
 # ## Troubleshooting

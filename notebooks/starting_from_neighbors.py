@@ -27,15 +27,15 @@
 # Solve one equation, and you have solved a part of its neighbors: their solutions are close, and so are
 # the weights that describe them. With an optimizer that can use a good start, a handful of solved
 # neighbors is a start for a whole family. This chapter measures how good a start, what it costs, and from
-# how many queries on it pays; and it sets learned starts beside it, at no smaller budget. The plain
-# neighbors win. And a spectral solver, which has learned nothing, is still better than all of them.
+# how many queries on it pays; and it sets learned starts beside it, at the same budget. The plain
+# neighbors win. And a spectral solver, which has learned nothing, is more accurate than all of them.
 
 # %% [markdown]
 # ## What you will learn
 #
 # - why a good start needs another first step than random weights do;
-# - how to make a *branch* of solutions whose weights can be interpolated;
-# - what the library of donors is worth beside learned starts, a conditioned network, frozen features;
+# - how to make a *branch* of solutions whose weights can be interpolated, a *library* of *donors*;
+# - what such a library is worth beside learned starts, a conditioned network, frozen features;
 # - what happens outside of the range that was solved;
 # - how to charge the work done in advance.
 
@@ -71,7 +71,7 @@ style()
 #
 # The family is that of {doc}`meta_optimization`: the Burgers equation up to $T = 0.5$ for viscosities $\nu$
 # from $0.005$ to $0.05$. Four test viscosities are those of the published experiment; two more lie near the
-# ends of the range. A start is judged by the relative $L^2$ error after ten steps of training on a test
+# ends of the range, and others, for later, outside of it. A start is judged by the relative $L^2$ error after ten steps of training on a test
 # viscosity, against the exact solution.
 
 # %%
@@ -115,7 +115,8 @@ show(
 
 # %% [markdown]
 # The network is that of {doc}`first_pinn`: conditions and symmetry built in, a coordinate stretched over
-# the layer, whose width goes with $\nu$, and Levenberg–Marquardt with geodesic acceleration. A *program* is
+# the layer, whose width goes with $\nu$, and Levenberg–Marquardt with geodesic acceleration, here on 1,024
+# points that stay. A *program* is
 # compiled once for all viscosities; a *system* is the least-squares problem of one of them.
 
 # %%
@@ -154,8 +155,9 @@ def distance(nu, parameters):
 # d = -(J^T J)^{-1} J^T\, \delta\, \partial_\nu r \approx \delta\, \frac{\mathrm{d}\theta}{\mathrm{d}\nu}
 # $$
 #
-# of the branch of solutions $\theta(\nu)$. A careful damping throws this away. Five seeds, five steps, from
-# a donor at $\nu = 0.0158$ to the second published viscosity:
+# of the branch of solutions $\theta(\nu)$. A large damping cuts this step short, and it shrinks slowly: an
+# accepted step leaves a third of it at least. Five seeds, five steps, from a solved neighbor, a *donor*, at
+# $\nu = 0.0158$ to the first test viscosity:
 
 # %%
 START, GOAL = 0.0158, PUBLISHED[0]
@@ -212,7 +214,7 @@ _ = record(
     loose="at least twice: for the worst seed",
 )
 
-# %% mystnb={"figure": {"name": "fig-damping", "caption": "From one neighbor to another, error against steps: median and range of five seeds. The small damping takes the long first step that a good start can afford; the usual one wastes most of its steps on being careful."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-damping", "caption": "From one neighbor to another, error against steps: median and range of five seeds. One step does not tell the two apart. The next ones do: the small damping leaves them as long as a good start can afford, the usual one is still large."}} tags=["hide-input"]
 figure, axes = plt.subplots()
 for i, (name, runs) in enumerate((("usual", careful), ("small", bold))):
     median, style_of = np.median(runs, axis=0), LINE_STYLES[i]
@@ -229,14 +231,16 @@ show(
 )
 
 # %% [markdown]
-# For the worst seed the small damping is {glue:text}`starting_from_neighbors.damping_gain:.0f` times as
-# accurate after five steps. It costs nothing.
+# After five steps, and for the seed that gains least, the error with the small damping is
+# {glue:text}`starting_from_neighbors.damping_gain:.0f` times smaller. All it takes is one argument. (Steps
+# are counted when they are accepted; a refused trial costs less, since it needs no new Jacobian.)
 #
 # ## A library of donors
 #
-# Solve nine viscosities in advance, each from the weights of its smaller neighbor. So all weights lie on
-# one branch: hidden unit number seven does the same job everywhere. Networks trained from independent
-# random weights have their units in any order, and a mean of two of them is no network for anything.
+# Solve nine viscosities in advance, the smallest and hardest first, each other from the weights of the one
+# before. So all weights lie on one branch: hidden unit number seven does a similar job everywhere. Networks
+# trained from independent random weights have their units in any order, and nothing speaks for a mean of
+# two of them (an exercise tries it).
 #
 # A new viscosity starts from the *nearest* donor in $\log \nu$, or from weights *interpolated* between its
 # two neighbors. One hundred steps for the first donor, fifteen for each other:
@@ -265,14 +269,15 @@ def solve_donors(seed, members=DONORS):
 # %% [markdown]
 # ## The rivals
 #
-# Whoever can spend so much in advance can spend it otherwise. One start for the whole range:
+# Whoever can spend so much in advance can spend it otherwise. The rivals, first those that are one start for
+# the whole range:
 #
 # - *random* weights; *middle*, the network solved at $\nu = 0.0158$, the middle of the range in
 #   $\log \nu$; *single*, the network solved at one small viscosity, where the layer is thin;
 # - *joint*, trained on five viscosities at once;
-# - *FOMAML* and *Reptile*, as in {doc}`meta_optimization`, with five steps of Levenberg–Marquardt inside.
-#   These inner steps are plain ones, without geodesic acceleration; all starts, the learned ones too, are
-#   then tested with it.
+# - *FOMAML* and *Reptile*, as in {doc}`meta_optimization`, with five steps of Levenberg–Marquardt inside,
+#   on the same five viscosities. These inner steps are plain ones, without geodesic acceleration; all
+#   starts, the learned ones too, are then tested with it.
 #
 # For *joint*, several systems become one:
 
@@ -349,10 +354,11 @@ def compile_meta_trainings():
 
 
 # %% [markdown]
-# All starts that are one network for the whole range:
+# All starts that are one network for the whole range. A joint step works on five viscosities; 44 of them cost
+# as much as the library:
 
 # %%
-JOINT = 20
+JOINT = 44
 
 # %% [markdown]
 # Each of them from the same random weights:
@@ -475,10 +481,11 @@ def conditioned(problem, points):
 
 # %% [markdown]
 # At fixed $\nu$ the fourth feature is a constant that goes into the first bias: then it is a network like
-# the others, and can be adapted like them.
+# the others, and can be adapted like them. Its steps work on twice the points, so that 110 of them cost as
+# much as the library.
 
 # %%
-CONDITIONED = 40
+CONDITIONED = 110
 family = Program(conditioned, BurgersFamily(), points=2048, hidden=(16, 16))
 
 # %% [markdown]
@@ -547,7 +554,7 @@ def frozen(problem, points):
 
 
 # %% [markdown]
-# Ten steps of Gauss–Newton from zero, on the last layer:
+# The hidden layers of a donor, taken from its vector of weights:
 
 
 # %%
@@ -561,7 +568,8 @@ def layers_of(theta):
 
 
 # %% [markdown]
-# One compiled program serves all seeds and viscosities:
+# Ten steps with hardly any damping, of Gauss–Newton that is, from zero, on the last layer. One compiled
+# program serves all seeds and viscosities:
 
 
 # %%
@@ -579,8 +587,9 @@ def adapt_frozen(reduced, library, nu, seed):
 # %% [markdown]
 # ## The test
 #
-# Every start, every test viscosity, five seeds. The random start gets a longer path. It and that of FOMAML,
-# which is still close to it, get a first damping of `1e-4`, tuned for them; all others `1e-8`.
+# Every start, every test viscosity, five seeds; at the published viscosities 20 steps, for the random start
+# 100. It and that of FOMAML, which is still close to it, get a first damping of `1e-4`, tuned for them; all
+# others `1e-8`.
 
 # %%
 STEPS = np.array([0, 5, 10, 20, 50, 100])
@@ -697,11 +706,12 @@ worst = {name: float(e[:, :, 2].max()) for name, e in errors.items()}
 worst["frozen"] = float(np.max([r.frozen for r in runs]))
 
 # %% [markdown]
-# Offline work is counted in steps on one viscosity.
+# Offline work is counted in steps on 1,024 points. The library, what is learned from several viscosities and
+# the conditioned network spend about as much; *middle* and *single* stop where the first donor does.
 
 # %%
 OFFLINE = {"random": 0, "middle": FIRST, "single": FIRST}
-OFFLINE |= {"joint": JOINT * len(FAMILY), "conditioned": CONDITIONED}
+OFFLINE |= {"joint": JOINT * len(FAMILY), "conditioned": 2 * CONDITIONED}
 learning = ROUNDS * INSIDE * len(FAMILY)
 branch = FIRST + NEXT * (len(DONORS) - 1)
 OFFLINE |= dict.fromkeys(("FOMAML", "Reptile"), learning)
@@ -725,7 +735,7 @@ def line(name):
 
 columns = " ".join(f"{k}_steps" for k in STEPS)
 Table(
-    "Relative L2 error (a step of conditioned works on all viscosities)",
+    "Relative L2 error after so many steps",
     [line(name) for name in worst],
     f"start offline_steps {columns} worst_at_10",
 )
@@ -736,9 +746,9 @@ BOUNDS = {
     "interpolated": 5e-6,
     "nearest": 5e-6,
     "frozen": 5e-6,
-    "conditioned": 1.5e-4,
+    "conditioned": 4e-5,
     "middle": 5e-4,
-    "joint": 8e-4,
+    "joint": 5e-4,
     "reptile": 8e-4,
     "fomaml": 3e-2,
 }
@@ -756,13 +766,18 @@ for name, error in worst.items():
 LIBRARY = ("nearest", "interpolated", "frozen")
 others = min(error for name, error in worst.items() if name not in LIBRARY)
 best = max(worst[name] for name in LIBRARY)
+untouched = {name: e[:, :, 0].max() for name, e in errors.items()}
+conditioned_at_0 = untouched.pop("conditioned")
 ratios = {
+    "conditioned_start": (min(untouched.values()) / conditioned_at_0, 2),
     "library_gain": (others / best, 2),
     "meta_over_single": (
         min(worst["Reptile"], worst["FOMAML"]) / worst["single"],
         1.1,
     ),
 }
+
+# %% tags=["hide-input"]
 for key, (ratio, least) in ratios.items():
     record(
         f"starting_from_neighbors.{key}",
@@ -784,17 +799,20 @@ _ = record(
 # {glue:text}`starting_from_neighbors.frozen:.1e` with the frozen features of all; the best of the others is
 # {glue:text}`starting_from_neighbors.library_gain:.0f` times less accurate than the worst of these three. All
 # nine donors took at most {glue:text}`starting_from_neighbors.library_seconds:.0f` s, compilation included. The
-# conditioned network ends at {glue:text}`starting_from_neighbors.conditioned:.1e`.
+# conditioned network begins best: before any step its worst error is
+# {glue:text}`starting_from_neighbors.conditioned_start:.0f` times smaller than that of any other start. After
+# ten steps it is at {glue:text}`starting_from_neighbors.conditioned:.1e`.
 #
 # As a single start for the whole range the meta-learned ones
 # ({glue:text}`starting_from_neighbors.reptile:.1e` for Reptile, {glue:text}`starting_from_neighbors.fomaml:.1e`
 # for FOMAML, which nine meta-steps hardly move) lose to *one* network solved at *one* small viscosity
-# ({glue:text}`starting_from_neighbors.single:.1e`), by a factor of
-# {glue:text}`starting_from_neighbors.meta_over_single:.0f` at least. That viscosity was chosen among three, by
-# errors on such tests; the middle of the range, which needs no choice, gives
-# {glue:text}`starting_from_neighbors.middle:.1e`, joint training {glue:text}`starting_from_neighbors.joint:.1e`.
+# ({glue:text}`starting_from_neighbors.single:.1e`, {glue:text}`starting_from_neighbors.meta_over_single:.0f`
+# times less than the better of the two, worst case against worst case). That viscosity was chosen among
+# three, by errors on such tests; the middle of the range, which needs no choice, gives
+# {glue:text}`starting_from_neighbors.middle:.1e`, joint training
+# {glue:text}`starting_from_neighbors.joint:.1e`: not much better than Reptile.
 
-# %% mystnb={"figure": {"name": "fig-lm-transfer", "caption": "Error after ten steps against viscosity: median and range of five seeds. The library is best over the whole range; a single start is good near the viscosity that it solves."}} tags=["hide-input"]
+# %% mystnb={"figure": {"name": "fig-lm-transfer", "caption": "Error after ten steps against viscosity: median and range of five seeds. Near the viscosity that it solves the single start comes close to the library; far from it, it does not."}} tags=["hide-input"]
 figure, axes = plt.subplots(figsize=(8, 4.4))
 order = np.argsort(HELD_OUT)
 shown = ("random", "FOMAML", "Reptile", "single", "interpolated")
@@ -835,23 +853,25 @@ rows = [
     for name, viscosities, found in cases
     for nu, error in zip(viscosities, found, strict=True)
 ]
-record(
-    "starting_from_neighbors.outside",
-    outside.max(),
-    at_most=6e-5,
-    unit="relative L2",
-)
-record(
-    "starting_from_neighbors.wide", wide.max(), at_most=2e-5, unit="relative L2"
-)
+bounds = {"outside": 6e-5, "wide": 2e-5, "above": 1.5e-6}
+largest = (outside.max(), wide.max(), outside[-1])
+for (key, most), value in zip(bounds.items(), largest, strict=True):
+    record(
+        f"starting_from_neighbors.{key}",
+        value,
+        at_most=most,
+        unit="relative L2",
+    )
 Table(
     "Ten steps: the worst of five seeds", rows, "library viscosity worst_at_10"
 )
 
 # %% [markdown]
-# Outside, the error after ten steps is at most {glue:text}`starting_from_neighbors.outside:.0e`; in the wide
-# range, at most {glue:text}`starting_from_neighbors.wide:.0e`. Extrapolated weights are a worse start than
-# interpolated ones, and the small viscosities, whose layer is thinner, are the hard side.
+# At these viscosities the error after ten steps is at most
+# {glue:text}`starting_from_neighbors.outside:.0e` outside of the range of the first library, and at most
+# {glue:text}`starting_from_neighbors.wide:.0e` inside of that of the second. The small viscosities, whose
+# layer is thinner, are the hard side; above the range, at $\nu = 0.1$, extrapolated weights lead to
+# {glue:text}`starting_from_neighbors.above:.0e`.
 #
 # ## Is it paid back?
 #
@@ -862,8 +882,9 @@ Table(
 # $$
 #
 # queries. From scratch means the best we know for it: the same formulation and optimizer, a tuned first
-# damping, and a stop at the first tenth step at which it is as good as the adapted start after its 10 steps,
-# or after 100 steps, even if it is not. The search for the viscosity of *single* is not charged.
+# damping, and a stop as soon as it is as good as the adapted start after its 10 steps, looked at every ten
+# steps, or after 100 steps, even if it is not: that counts in its favor. Means are taken over seeds and
+# published viscosities. The search for the viscosity of *single* is not charged.
 
 # %%
 scratch = np.array(
@@ -931,9 +952,10 @@ _ = record(
 )
 
 # %% [markdown]
-# It is more accurate, {glue:text}`starting_from_neighbors.classical_gain:.0f` times, and takes
-# {glue:text}`starting_from_neighbors.classical_seconds:.2f` s a query, with nothing to solve before. On this
-# family nobody needs a network. What transfers is the method: it asks for residuals only, and a family.
+# It is more accurate, {glue:text}`starting_from_neighbors.classical_gain:.0f` times in the worst case, and
+# takes {glue:text}`starting_from_neighbors.classical_seconds:.2f` s a query at most, with nothing to solve
+# before. On this family nobody needs a network. What transfers is the method: it asks for residuals only,
+# and a family.
 #
 # ## Results
 #
@@ -948,8 +970,8 @@ close_chapter("starting_from_neighbors")
 # ```{exercise} Another family
 # :label: exercise-family
 #
-# Nothing in `solve_branch` knows Burgers. Make a library for the heat equation with diffusivities
-# from $0.02$ to $0.2$, and solve $0.07$ in ten steps.
+# Nothing in `solve_branch` knows Burgers. Make a library of four donors for the heat equation with
+# diffusivities from $0.02$ to $0.2$, and solve $0.07$ in ten steps. Are five digits right?
 # ```
 
 # %% [markdown]
@@ -957,7 +979,7 @@ close_chapter("starting_from_neighbors")
 # :class: dropdown
 # ````
 #
-# Only the formulation and the problem change.
+# Only the formulation and the problem change, and they are.
 
 # %% tags=["hide-input"]
 from opifex_tutorials.losses.linear import linear_hard
@@ -984,7 +1006,7 @@ where = [
 u = heat.evaluate(problem, found, tuple(where))
 heat_error = relative_l2(u, problem.exact(*where))
 print(f"relative L2 error {heat_error:.1e}")
-assert heat_error < 1e-3
+assert heat_error < 1e-5
 
 # %% [markdown]
 # ````{solution-end}
@@ -995,7 +1017,7 @@ assert heat_error < 1e-3
 # :label: exercise-strangers
 #
 # Interpolate between two networks that were trained from *different* random weights, halfway between
-# their viscosities. Is the mean of their weights a better start than either of them?
+# their viscosities. Is the mean of their weights closer to the solution there than either of them?
 # ```
 
 # %% [markdown]
@@ -1003,16 +1025,19 @@ assert heat_error < 1e-3
 # :class: dropdown
 # ````
 #
-# No: their hidden units are in another order, so that the mean is no network for anything in between.
+# No, it is farther away than both: their hidden units are in another order. (One pair, before any step.)
 
 # %% tags=["hide-input"]
 ends, between = (0.01, 0.02), np.sqrt(0.01 * 0.02)
-strangers = [
-    adapt(system_of(nu, 0), program.initial_parameters(seed), 60, damping=None)[
-        -1
-    ]
-    for seed, nu in enumerate(ends)
-]
+
+
+def solve_alone(seed):
+    """Solve one of the two from weights of its own."""
+    system = system_of(ends[seed], 0)
+    return adapt(system, program.initial_parameters(seed), 60, damping=None)[-1]
+
+
+strangers = side_by_side(solve_alone, [0, 1], "strangers")
 TRUTH[float(between)] = task(between).exact(*points_of_error)
 mixed = distance(between, sum(strangers) / 2)
 alone = [distance(between, theta) for theta in strangers]

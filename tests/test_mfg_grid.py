@@ -1,6 +1,7 @@
 """The grid solver of mean field games: order, mass, positivity, failure, and broken on purpose."""
 
 import pickle
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from opifex_tutorials.problems.mean_field_games import (
     Coupling,
     ExampleGame,
     LinearQuadraticGame,
+    MeanFieldGame,
     TravellingGaussianGame,
 )
 from opifex_tutorials.solvers import solve_mfg_grid
@@ -170,6 +172,47 @@ def test_a_solution_is_evaluated_anywhere():
         np.testing.assert_allclose(on_nodes, solution.densities, rtol=1e-12)
     with pytest.raises(ValueError, match="x="):
         solution.value(0.5, 1.5)
+
+
+def test_the_splines_do_not_see_the_seam_of_the_ring():
+    """Turning the ring by half a turn turns the solution, between the cells as well."""
+    solution = solve_mfg_grid(CosineGame(), cells=16, steps=8)
+    scheme, x, t = solution.scheme, np.linspace(0, 1, 101), 0.37
+    half = np.roll(np.arange(16), 8)
+    turned = replace(
+        solution, values=solution.values[:, half], densities=solution.densities[:, half]
+    )
+    assert scheme.is_periodic
+    for name in ("value", "density", "slope"):
+        moved = getattr(turned, name)(t, (x + 0.5) % 1)
+        size = np.abs(moved).max()
+        np.testing.assert_allclose(getattr(solution, name)(t, x), moved, atol=2e-4 * size)
+
+
+@dataclass(frozen=True)
+class Waiting(MeanFieldGame):
+    """A uniform crowd with nothing to run for, but a cost of time, t²."""
+
+    viscosity = kinetic = horizon = dimension = 1
+    coupling, boundary = Coupling("none"), "periodic"
+
+    def _potential(self, xp, t, x):
+        return t**2
+
+    def _initial_density(self, xp, t, x):
+        return 1 + 0 * x[0]
+
+    def _terminal_cost(self, xp, t, x):
+        return 0 * x[0]
+
+
+def test_a_step_pays_where_the_crowd_stands_that_it_sends_on():
+    """The cost goes with the crowd m̄ of the step: implicit Euler pays at its later end."""
+    later = np.linspace(0, 1, 11)[1:]
+    for order, costs in ((1, later**2), (2, (later**2 + (later - 0.1) ** 2) / 2)):
+        solution = solve_mfg_grid(Waiting(), cells=8, steps=10, order=order)
+        to_come = np.append(np.cumsum(costs[::-1])[::-1], 0) / 10
+        np.testing.assert_allclose(solution.values, to_come[:, None] + np.zeros(8), atol=1e-12)
 
 
 def test_the_walls_of_the_box_of_a_gaussian_game():

@@ -135,7 +135,7 @@ class Drawn:
 
 
 def gauss(counts: tuple[int, ...], dimension: int) -> FloatArray:
-    """Return the nodes of a product of Gauss-Legendre rules: the loss is a good quadrature."""
+    """Return the nodes of a product of Gauss-Legendre rules, which resolve the ends of an axis."""
     if len(counts) != dimension:
         raise ValueError(f"sampling='gauss' in {dimension} dimensions: allowed is 'sobol'")
     axes = [(1 + np.polynomial.legendre.leggauss(count)[0]) / 2 for count in counts]

@@ -119,7 +119,7 @@ def levenberg_marquardt_step(
             if trial_loss < loss:
                 gain = (loss - trial_loss) / predicted
                 damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
-                return LevenbergMarquardtState(candidate, max(damping, least), trial_loss)
+                return LevenbergMarquardtState(candidate, damping, trial_loss)
         damping, growth = damping * growth, 2 * growth
     return LevenbergMarquardtState(state.parameters, state.damping, loss, stalled=True)
 
