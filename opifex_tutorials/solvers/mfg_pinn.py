@@ -184,7 +184,10 @@ def solve_mfg_pinn(
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
     clock, many = Stopwatch(), game.dimension > 1 and formulation in MANY
-    asked, otherwise = (steps, record_every, resample_every), (600, 10, 10) if many else (400, 50, 50)
+    asked, otherwise = (
+        (steps, record_every, resample_every),
+        (600, 10, 10) if many else (400, 50, 50),
+    )
     steps, record_every, stay = (
         usual if value is None else value for value, usual in zip(asked, otherwise, strict=True)
     )
