@@ -412,6 +412,13 @@ def test_coordinates_outside_of_the_game_are_refused():
         (CosineGame(dimension=2), {"exploring": 101}, "exploring=101"),
         (CosineGame(dimension=2), {"architecture": "sparse"}, "architecture='sparse'"),
         (CosineGame(), {"architecture": "symmetric"}, "architecture='symmetric': allowed in more"),
+        (
+            CosineGame(dimension=2),
+            {"architecture": "symmetric", "hidden": (8, 4)},
+            r"hidden=\(8, 4\): allowed are the widths of inner and outer layers",
+        ),
+        (CosineGame(dimension=2), {"hidden": ((8, 4), (12,))}, r"hidden=\(8, 4\)"),
+        (CosineGame(dimension=2), {"steps": 0}, "steps=0"),
         (CosineGame(), {"formulation": "lifted"}, "formulation='lifted'"),
         (LinearQuadraticGame(dimension=2), {"formulation": "lifted"}, "boundary='exact'"),
     ],

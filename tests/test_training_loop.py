@@ -57,9 +57,9 @@ class Rehearsal:
         self.done, self.now = self.done + count, self.now + 1.0
         return np.array([float(self.done)]), count
 
-    def run(self, monitor=None):
-        start, clock = Guess(np.zeros(1)), Stopwatch()
-        return train(self.schedule, start, self.advance, self.sample, clock=clock, monitor=monitor)
+    def run(self, monitor=None, **options):
+        start, options = Guess(np.zeros(1)), {"clock": Stopwatch(), "monitor": monitor, **options}
+        return train(self.schedule, start, self.advance, self.sample, **options)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Points:
     def residuals(self, parameters):
         self.rehearsal.now += 10.0
         if self.drawn_after == HELD_OUT:
-            return np.array([self.rehearsal.held_out])
+            held_out = self.rehearsal.held_out
+            return np.array([held_out(parameters[0]) if callable(held_out) else held_out])
         return np.array([float(self.drawn_after), parameters[0]])
 
 
@@ -244,3 +245,22 @@ def test_a_stalled_block_says_how_many_steps_it_took_and_tries_no_further():
             return super().residuals(p) - [0.5, 0.0]
 
     assert advance(Other())[1] > 0  # as it does for new points
+
+
+def test_the_best_of_the_recorded_steps_is_kept_if_asked_for():
+    def residual(steps):
+        return 0.1 + abs(steps - 30)
+
+    options = {"held_out": residual, "tolerance": 0.2}
+    solution = Rehearsal(**options).run(keep_best=True)
+    assert solution.parameters == 30
+    assert solution.history.steps == [10, 20, 30, 40, 50, 60]
+    assert min(solution.history.held_out_losses) == pytest.approx(0.1**2)
+    with pytest.raises(ConvergenceError, match=r"held-out residual 3\.0e\+01 after 60 steps"):
+        Rehearsal(**options).run()
+
+
+@pytest.mark.parametrize("keep_best", [False, True])
+def test_a_residual_that_is_no_number_is_an_error_in_any_case(keep_best):
+    with pytest.raises(ConvergenceError, match="held-out residual nan"):
+        Rehearsal(held_out=np.nan).run(keep_best=keep_best)

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from opifex_tutorials.models import torch_jets as jets
 
-Widths = tuple[int, ...] | tuple[tuple[int, ...], tuple[int, ...]]  # the latter: inner, outer
+Widths = (
+    tuple[int, ...] | tuple[tuple[int, ...], ...]
+)  # the latter: of an inner and an outer network
 
 
 class Features:

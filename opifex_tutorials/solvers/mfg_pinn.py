@@ -159,7 +159,8 @@ def solve_mfg_pinn(
     In more than one dimension the network sees features of single coordinates, the cost of a step
     is linear in the dimension, and the points are random: at first new ones at every step, half as
     many, then some that stay for a while. On a box they fill it; in all of space they follow the
-    crowd, as the network itself moves it. See :mod:`opifex_tutorials.losses.games_of_many`.
+    crowd, as the network itself moves it. What is returned is the recorded step with the least
+    residual on held-out points. See :mod:`opifex_tutorials.losses.games_of_many`.
 
     Args:
         game: the game.
@@ -208,8 +209,13 @@ def solve_mfg_pinn(
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
     clock, many = Stopwatch(), game.dimension > 1 and formulation in MANY
-    steps, stay = steps or (600 if many else 400), resample_every or (10 if many else 50)
-    record_every = record_every or (10 if many else 50)
+    asked, otherwise = (
+        (steps, record_every, resample_every),
+        (600, 10, 10) if many else (400, 50, 50),
+    )
+    steps, record_every, stay = (
+        usual if value is None else value for value, usual in zip(asked, otherwise, strict=True)
+    )
     sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
     require_choice("sampling", sampling, ("gauss", "sobol"))
     every = None if sampling == "gauss" else stay
@@ -220,7 +226,8 @@ def solve_mfg_pinn(
         formulation = partial(of_many, harmonics=powers, lifted=setting.lifted)
     formulate = by_name("formulation", formulation, FORMULATIONS)
     require_choice("architecture", architecture, tuple(HIDDEN))
-    widths, drawn = untrained(game, formulate, hidden or HIDDEN[architecture], seed)
+    hidden = HIDDEN[architecture] if hidden is None else hidden
+    widths, drawn = untrained(game, formulate, hidden, seed, architecture)
     start = drawn if start is None else np.array(start, dtype=np.float64)
     if start.shape != drawn.shape or not np.isfinite(start).all():
         raise ValueError(f"start of shape {start.shape}: allowed are {drawn.size} finite numbers")
@@ -235,7 +242,8 @@ def solve_mfg_pinn(
     if optimizer != "levenberg_marquardt":
         advance = _gradient_method(start, record_every, optimizer, steps)
     solution = MfgPinnSolution(game, formulate, widths, start)
-    return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
+    watch: dict[str, Any] = {"clock": clock, "monitor": monitor, "keep_best": many}
+    return train(schedule, solution, advance, system, **watch)
 
 
 def _counts(points: tuple[int, int] | None, otherwise: tuple[int, int]) -> tuple[int, int]:
@@ -288,32 +296,33 @@ def _where_the_crowd_is(
 
 
 def untrained(
-    game: MeanFieldGame, formulate: Formulate, hidden: Sequence[Any], seed: int
+    game: MeanFieldGame,
+    formulate: Formulate,
+    hidden: Sequence[Any],
+    seed: int,
+    architecture: str = "dense",
 ) -> tuple[Widths, FloatArray]:
-    """Return the widths of all layers of a network for the game, and random parameters.
-
-    ``hidden`` is a pair, for inner and outer layers, if the network is symmetric.
-    """
+    """Return the widths of all layers of a network for the game, and random parameters."""
     corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
     features = formulate(game).trial(*corner).features
-    symmetric = not isinstance(hidden[0], int | np.integer)
+    symmetric = architecture == "symmetric"
     if symmetric and not isinstance(features, Features):
         raise ValueError("architecture='symmetric': allowed in more than one dimension, not 'soft'")
+    if symmetric and not (len(hidden) == 2 and all(isinstance(part, Sequence) for part in hidden)):
+        raise ValueError(f"hidden={hidden!r}: allowed are the widths of inner and outer layers")
     layers = [
         tuple(require_integer("hidden", n, 1, 1024) for n in part)
         for part in (hidden if symmetric else [hidden])
     ]
+    parts = [(features.shape[-1], *layers[-1], 2)]
     if symmetric:
         inner = (1 + features.own.shape[-1], *layers[0])
-        outer = (features.shared.shape[-1] + inner[-1], *layers[1], 2)
-        widths: Widths = (inner, outer)
-        weights = [*MLP(inner, seed=seed).parameters(), *MLP(outer, seed=seed).parameters()]
-    else:
-        widths = (features.shape[-1], *layers[0], 2)
-        weights = [*MLP(widths, seed=seed).parameters()]
+        parts = [inner, (features.shared.shape[-1] + inner[-1], *layers[1], 2)]
+    weights = [w for part in parts for w in MLP(part, seed=seed).parameters()]
     if isinstance(features, Features):
         weights[0].data *= 1.0 if symmetric else FIRST_LAYER
         weights[-2].data *= LAST_LAYER / features.scale
+    widths: Widths = tuple(parts) if symmetric else parts[0]
     return widths, torch.nn.utils.parameters_to_vector(weights).detach().numpy()
 
 

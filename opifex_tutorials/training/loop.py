@@ -70,6 +70,7 @@ def train(
     *,
     clock: Stopwatch,
     monitor: Callable[[Any], float] | None,
+    keep_best: bool = False,
 ) -> Any:
     """Train until the budget is spent; return the last solution.
 
@@ -81,6 +82,8 @@ def train(
         clock: started when the user called.
         monitor: called with the solution at every recorded step, off the clock. The solution's
             history is that up to then, without the monitor's own answer.
+        keep_best: return, of the solutions at recorded steps, that of the least residual on
+            held-out points. Where points change, the last one may have fitted its own too well.
 
     Raises:
         ConvergenceError: if the residual on held-out points stays above the tolerance.
@@ -89,7 +92,7 @@ def train(
     every = schedule.resample_every or schedule.steps
     if schedule.optimizer == "l_bfgs":
         every = schedule.steps
-    history, held_out, taken = solution.history, sample(HELD_OUT), 0
+    history, held_out, taken, best = solution.history, sample(HELD_OUT), 0, solution
     rounds = range(0, schedule.steps, schedule.record_every)
     try:
         for done in progress(rounds, f"PINN, seed {schedule.seed}"):
@@ -100,6 +103,8 @@ def train(
             with clock.paused():
                 losses = (np.sum(s.residuals(parameters) ** 2) for s in (system, held_out))
                 history.record(taken, clock.seconds, *map(float, losses))
+                if not (keep_best and history.held_out_losses[-1] > min(history.held_out_losses)):
+                    best, misfit = solution, history.held_out_losses[-1] ** 0.5
                 if monitor is not None:
                     seen = replace(solution, history=deepcopy(history))
                     history.errors.append(float(monitor(seen)))
@@ -107,7 +112,6 @@ def train(
                 break  # at a minimum of the loss on these points, and there will be no others
     except KeyboardInterrupt:
         raise TrainingInterrupted(solution) from None
-    misfit = history.held_out_losses[-1] ** 0.5
     if not misfit <= schedule.tolerance:
         end = "" if count == schedule.record_every else ", after which none lowers the loss"
         raise ConvergenceError(
@@ -115,7 +119,7 @@ def train(
             f"tolerance={schedule.tolerance:g}",
             history,
         )
-    return solution
+    return best
 
 
 def levenberg_marquardt(
