@@ -32,6 +32,7 @@ from opifex_tutorials.validation import (
 Train = list[FloatArray]  # of cores, shape (rank, nodes, next rank)
 Indices = NDArray[np.intp]  # of nodes, one row for each point
 Sampler = Callable[[Indices, Indices], FloatArray]  # indices left and right of two free nodes
+RANDOM = 2  # indices, new in every sweep
 FIRST_TOLERANCE, SHARE = 1e-2, 0.1  # of the approximations: at first, and of the last change
 
 
@@ -65,26 +66,29 @@ def pivots(matrix: FloatArray, tolerance: float, most: int) -> tuple[Indices, In
 def cross(
     sample: Sampler, nodes: int, right: list[Indices], tolerance: float, most: int
 ) -> tuple[Train, list[Indices]]:
-    """Return a train through the entries that ``sample`` gives, and better indices on the right.
+    """Return a train through the entries that ``sample`` gives, in one sweep to the right.
 
-    One sweep to the right makes the cores, one to the left the indices for the next call.
+    And the indices that it stands on, to the right of each bond in a mirror: the next sweep goes
+    the other way.
     """
-    left, train, last, bonds = [np.zeros((1, 0), int)], Train(), np.ones((1, 1)), len(right) - 2
-    for k in range(bonds):
-        values = sample(left[k], right[k + 2])
-        matrix = values.reshape(len(left[k]) * nodes, -1)
+    left, train, last = [np.zeros((1, 0), int)], Train(), np.ones((1, 1))
+    for after in right[2:]:
+        values = sample(left[-1], after)
+        matrix = values.reshape(len(left[-1]) * nodes, -1)
         rows, columns = pivots(matrix, tolerance, most)
         square, tall = matrix[np.ix_(rows, columns)], matrix[:, columns]
         core = np.asarray(np.linalg.lstsq(square.T, tall.T, rcond=None)[0].T, dtype=float)
         train.append(core.reshape(-1, nodes, len(rows)))
-        left.append(np.column_stack([left[k][rows // nodes], rows % nodes]))
+        left.append(np.column_stack([left[-1][rows // nodes], rows % nodes]))
         last = matrix[rows]
     train.append(last.reshape(-1, nodes, 1))
-    for k in reversed(range(bonds)):
-        matrix = sample(left[k], right[k + 2]).reshape(len(left[k]) * nodes, -1)
-        place, which = np.divmod(pivots(matrix, tolerance, most)[1], len(right[k + 2]))
-        right[k + 1] = np.column_stack([place, right[k + 2][which]])
-    return train, right
+    none = left[0]  # to the right of the first bonds stand all indices, which nobody asks for
+    return train, [none, *[indices[:, ::-1] for indices in left[::-1]]]
+
+
+def mirrored(sample: Sampler) -> Sampler:
+    """Return the sampler of the coordinates in the opposite order."""
+    return lambda left, right: sample(right[:, ::-1], left[:, ::-1]).T
 
 
 def combine(weights: Sequence[float] | FloatArray, trains: Sequence[Train]) -> Train:
@@ -142,8 +146,9 @@ class _FixedPoint:
     """The map of a running cost, a train for each time, to that of the density it leads to."""
 
     def __init__(self, game: MeanFieldGame, waves: Waves, steps: int, rank: int, seed: int) -> None:
-        self.game, self.waves, self.steps, self.rank, self.seed = game, waves, steps, rank, seed
-        self.tolerance, self.right = FIRST_TOLERANCE, dict[Any, list[Indices]]()
+        self.game, self.waves, self.steps, self.rank = game, waves, steps, rank
+        self.rng = np.random.default_rng(seed)
+        self.tolerance, self.known = FIRST_TOLERANCE, dict[Any, tuple[bool, list[Indices]]]()
         self.t = np.linspace(0, game.horizon, steps + 1)
         self.scale = game.kinetic / (4 * game.viscosity) * game.horizon / steps
         to_waves = np.linalg.inv(waves(waves.nodes))
@@ -160,15 +165,20 @@ class _FixedPoint:
         return function(*x.T).reshape(a, n, n, b)
 
     def fit(self, key: Any, sample: Sampler) -> Train:
-        """Return a train; each ``key`` keeps the indices of the last time."""
-        d, n, sweeps = self.game.dimension, len(self.waves), 1
-        if key not in self.right:
-            rng, sweeps = np.random.default_rng(self.seed), 2
-            self.right[key] = [rng.integers(0, n, (4, d - k)) for k in range(d)]
-            self.right[key].append(np.zeros((1, 0), int))
-        for _ in range(sweeps):
-            train, self.right[key] = cross(sample, n, self.right[key], self.tolerance, self.rank)
-        return train
+        """Return a train; each ``key`` keeps the indices of the last sweep."""
+        d, n = self.game.dimension, len(self.waves)
+        if key not in self.known:
+            self.known[key] = False, [np.zeros((0, d - k), int) for k in range(d)]
+            self.known[key][1].append(np.zeros((1, 0), int))
+            self.fit(key, sample)
+        is_mirrored, right = self.known[key]
+        for k in range(2, d):  # what no index sees would never be found
+            news = self.rng.integers(0, n, (RANDOM, d - k))
+            right[k] = np.vstack([right[k], news])
+        sample = mirrored(sample) if is_mirrored else sample
+        train, right = cross(sample, n, right, self.tolerance, self.rank)
+        self.known[key] = not is_mirrored, right
+        return [core.T for core in train[::-1]] if is_mirrored else train
 
     def initial_cost(self) -> list[Train]:
         """Return the running cost of a crowd that stays as it starts."""
@@ -279,7 +289,9 @@ def solve_mfg_low_rank(
             return fixed_point.solution(history)
         if not size < 1e6:  # or not a number
             break
-        fixed_point.tolerance = min(fixed_point.tolerance, SHARE * size)
+        # Where the change no longer falls, it is that of the approximations themselves.
+        stalls = iteration > 1 and size > 0.7 * np.sqrt(history.losses[-2])
+        fixed_point.tolerance = min(fixed_point.tolerance / (3 if stalls else 1), SHARE * size)
         past = [*past, (cost, change)][-1 - acceleration :]
         cost = _next(past, damping, fixed_point.tolerance)
     raise ConvergenceError(
