@@ -17,15 +17,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from opifex_tutorials.problems.game import MeanFieldGame
-from opifex_tutorials.solvers.mfg_spectral import MfgSpectralSolution, Waves, anderson_shares
+from opifex_tutorials.solvers.mfg_spectral import (
+    MfgSpectralSolution,
+    Waves,
+    anderson,
+    check_options,
+)
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
 from opifex_tutorials.validation import (
     FloatArray,
-    require_between,
-    require_choice,
     require_integer,
 )
 
@@ -91,9 +94,10 @@ def mirrored(sample: Sampler) -> Sampler:
     return lambda left, right: sample(right[:, ::-1], left[:, ::-1]).T
 
 
-def combine(weights: Sequence[float] | FloatArray, trains: Sequence[Train]) -> Train:
+def combine(weights: ArrayLike, trains: Sequence[Train]) -> Train:
     """Return the weighted sum of trains: its ranks are the sums of theirs."""
-    result = [np.concatenate([w * t[0] for w, t in zip(weights, trains, strict=True)], axis=2)]
+    first = [w * train[0] for w, train in zip(np.asarray(weights), trains, strict=True)]
+    result = [np.concatenate(first, axis=2)]
     for cores in list(zip(*trains, strict=True))[1:-1]:
         starts = np.cumsum([[0, 0], *[core.shape[::2] for core in cores]], axis=0)
         total = np.zeros((starts[-1, 0], cores[0].shape[1], starts[-1, 1]))
@@ -135,7 +139,7 @@ class LowRankBasis:
         self.waves = waves
 
     def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
-        """See ``Basis``."""
+        """See ``TensorBasis``."""
         result = np.ones((len(factors[0]), 1))
         for core, factor in zip(weights, factors, strict=True):
             result = np.einsum("pr,prs->ps", result, np.einsum("pn,rns->prs", factor, core))
@@ -268,15 +272,9 @@ def solve_mfg_low_rank(
         ValueError: for a bad argument.
         ConvergenceError: with the history, if the change does not reach the tolerance.
     """
-    require_choice("boundary", game.boundary, ("periodic", "neumann"))
+    integers = {"steps": steps, "acceleration": acceleration, "iterations": iterations}
+    check_options(game, damping, tolerance, degree=degree, rank=rank, **integers)
     require_integer("dimension", game.dimension, 2, 1000)
-    require_integer("degree", degree, 1, 100)
-    require_integer("steps", steps, 4, 10_000)
-    require_between("damping", damping, 1e-3, 1.0)
-    require_integer("acceleration", acceleration, 0, 50)
-    require_between("tolerance", tolerance, 1e-12, 1.0)
-    require_integer("iterations", iterations, 1, 10_000)
-    require_integer("rank", rank, 1, 1000)
     clock, history = Stopwatch(), History()
     fixed_point = _FixedPoint(game, Waves(game, degree), steps, rank, seed)
     cost, count = fixed_point.initial_cost(), len(Waves(game, degree)) ** game.dimension
@@ -306,12 +304,7 @@ def _next(
 ) -> list[Train]:
     """Return the next running cost by Anderson's method; see ``mfg_spectral``."""
     changes = [change for _, change in past]
-    products = np.array([[sum(map(inner, a, b)) for a in changes] for b in changes])
-    # Of differences to the last one.
-    beside = products[:-1, -1] - products[-1, -1]
-    table = products[:-1, :-1] - products[-1, -1] - beside - beside[:, None]
-    shares = anderson_shares(table, beside) if len(past) > 1 else np.zeros(0)
-    weights = np.append(-shares, 1 + shares.sum())
-    weights = np.concatenate([weights, damping * weights])
+    products = [[sum(map(inner, a, b)) for a in changes] for b in changes]
+    weights = np.outer([1, damping], anderson(np.array(products))).ravel()
     every_time = zip(*[cost for cost, _ in past], *changes, strict=True)
     return [compress(combine(weights, trains), tolerance / 3) for trains in every_time]
