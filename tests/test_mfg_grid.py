@@ -352,8 +352,8 @@ def test_a_game_of_one_coordinate_has_the_same_solution_in_the_plane():
 
     class Line(CosineGame):
         def _factors(self, xp, t, x):
-            phi, psi, phi_x, psi_x = CosineGame()._factors(xp, t, x[:1])
-            return phi, psi, [*phi_x, 0 * phi], [*psi_x, 0 * psi]
+            phi, psi, phi_x, psi_x, *rest = CosineGame()._factors(xp, t, x[:1])
+            return phi, psi, [*phi_x, 0 * phi], [*psi_x, 0 * psi], *rest
 
     options = {"cells": 16, "steps": 12}
     line, plane = (

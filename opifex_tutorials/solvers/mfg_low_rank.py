@@ -17,21 +17,25 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from opifex_tutorials.problems.game import MeanFieldGame
-from opifex_tutorials.solvers.mfg_spectral import MfgSpectralSolution, Waves, anderson_shares
+from opifex_tutorials.solvers.mfg_spectral import (
+    MfgSpectralSolution,
+    Waves,
+    anderson,
+    check_options,
+)
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
 from opifex_tutorials.validation import (
     FloatArray,
-    require_between,
-    require_choice,
     require_integer,
 )
 
 Train = list[FloatArray]  # of cores, shape (rank, nodes, next rank)
 Indices = NDArray[np.intp]  # of nodes, one row for each point
 Sampler = Callable[[Indices, Indices], FloatArray]  # indices left and right of two free nodes
+RANDOM = 2  # indices, new in every sweep
 FIRST_TOLERANCE, SHARE = 1e-2, 0.1  # of the approximations: at first, and of the last change
 
 
@@ -65,31 +69,35 @@ def pivots(matrix: FloatArray, tolerance: float, most: int) -> tuple[Indices, In
 def cross(
     sample: Sampler, nodes: int, right: list[Indices], tolerance: float, most: int
 ) -> tuple[Train, list[Indices]]:
-    """Return a train through the entries that ``sample`` gives, and better indices on the right.
+    """Return a train through the entries that ``sample`` gives, in one sweep to the right.
 
-    One sweep to the right makes the cores, one to the left the indices for the next call.
+    And the indices that it stands on, to the right of each bond in a mirror: the next sweep goes
+    the other way.
     """
-    left, train, last, bonds = [np.zeros((1, 0), int)], Train(), np.ones((1, 1)), len(right) - 2
-    for k in range(bonds):
-        values = sample(left[k], right[k + 2])
-        matrix = values.reshape(len(left[k]) * nodes, -1)
+    left, train, last = [np.zeros((1, 0), int)], Train(), np.ones((1, 1))
+    for after in right[2:]:
+        values = sample(left[-1], after)
+        matrix = values.reshape(len(left[-1]) * nodes, -1)
         rows, columns = pivots(matrix, tolerance, most)
         square, tall = matrix[np.ix_(rows, columns)], matrix[:, columns]
         core = np.asarray(np.linalg.lstsq(square.T, tall.T, rcond=None)[0].T, dtype=float)
         train.append(core.reshape(-1, nodes, len(rows)))
-        left.append(np.column_stack([left[k][rows // nodes], rows % nodes]))
+        left.append(np.column_stack([left[-1][rows // nodes], rows % nodes]))
         last = matrix[rows]
     train.append(last.reshape(-1, nodes, 1))
-    for k in reversed(range(bonds)):
-        matrix = sample(left[k], right[k + 2]).reshape(len(left[k]) * nodes, -1)
-        place, which = np.divmod(pivots(matrix, tolerance, most)[1], len(right[k + 2]))
-        right[k + 1] = np.column_stack([place, right[k + 2][which]])
-    return train, right
+    none = left[0]  # to the right of the first bonds stand all indices, which nobody asks for
+    return train, [none, *[indices[:, ::-1] for indices in left[::-1]]]
 
 
-def combine(weights: Sequence[float] | FloatArray, trains: Sequence[Train]) -> Train:
+def mirrored(sample: Sampler) -> Sampler:
+    """Return the sampler of the coordinates in the opposite order."""
+    return lambda left, right: sample(right[:, ::-1], left[:, ::-1]).T
+
+
+def combine(weights: ArrayLike, trains: Sequence[Train]) -> Train:
     """Return the weighted sum of trains: its ranks are the sums of theirs."""
-    result = [np.concatenate([w * t[0] for w, t in zip(weights, trains, strict=True)], axis=2)]
+    first = [w * train[0] for w, train in zip(np.asarray(weights), trains, strict=True)]
+    result = [np.concatenate(first, axis=2)]
     for cores in list(zip(*trains, strict=True))[1:-1]:
         starts = np.cumsum([[0, 0], *[core.shape[::2] for core in cores]], axis=0)
         total = np.zeros((starts[-1, 0], cores[0].shape[1], starts[-1, 1]))
@@ -131,7 +139,7 @@ class LowRankBasis:
         self.waves = waves
 
     def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
-        """See ``Basis``."""
+        """See ``TensorBasis``."""
         result = np.ones((len(factors[0]), 1))
         for core, factor in zip(weights, factors, strict=True):
             result = np.einsum("pr,prs->ps", result, np.einsum("pn,rns->prs", factor, core))
@@ -142,8 +150,9 @@ class _FixedPoint:
     """The map of a running cost, a train for each time, to that of the density it leads to."""
 
     def __init__(self, game: MeanFieldGame, waves: Waves, steps: int, rank: int, seed: int) -> None:
-        self.game, self.waves, self.steps, self.rank, self.seed = game, waves, steps, rank, seed
-        self.tolerance, self.right = FIRST_TOLERANCE, dict[Any, list[Indices]]()
+        self.game, self.waves, self.steps, self.rank = game, waves, steps, rank
+        self.rng = np.random.default_rng(seed)
+        self.tolerance, self.known = FIRST_TOLERANCE, dict[Any, tuple[bool, list[Indices]]]()
         self.t = np.linspace(0, game.horizon, steps + 1)
         self.scale = game.kinetic / (4 * game.viscosity) * game.horizon / steps
         to_waves = np.linalg.inv(waves(waves.nodes))
@@ -160,15 +169,20 @@ class _FixedPoint:
         return function(*x.T).reshape(a, n, n, b)
 
     def fit(self, key: Any, sample: Sampler) -> Train:
-        """Return a train; each ``key`` keeps the indices of the last time."""
-        d, n, sweeps = self.game.dimension, len(self.waves), 1
-        if key not in self.right:
-            rng, sweeps = np.random.default_rng(self.seed), 2
-            self.right[key] = [rng.integers(0, n, (4, d - k)) for k in range(d)]
-            self.right[key].append(np.zeros((1, 0), int))
-        for _ in range(sweeps):
-            train, self.right[key] = cross(sample, n, self.right[key], self.tolerance, self.rank)
-        return train
+        """Return a train; each ``key`` keeps the indices of the last sweep."""
+        d, n = self.game.dimension, len(self.waves)
+        if key not in self.known:
+            self.known[key] = False, [np.zeros((0, d - k), int) for k in range(d)]
+            self.known[key][1].append(np.zeros((1, 0), int))
+            self.fit(key, sample)
+        is_mirrored, right = self.known[key]
+        for k in range(2, d):  # what no index sees would never be found
+            news = self.rng.integers(0, n, (RANDOM, d - k))
+            right[k] = np.vstack([right[k], news])
+        sample = mirrored(sample) if is_mirrored else sample
+        train, right = cross(sample, n, right, self.tolerance, self.rank)
+        self.known[key] = not is_mirrored, right
+        return [core.T for core in train[::-1]] if is_mirrored else train
 
     def initial_cost(self) -> list[Train]:
         """Return the running cost of a crowd that stays as it starts."""
@@ -258,15 +272,9 @@ def solve_mfg_low_rank(
         ValueError: for a bad argument.
         ConvergenceError: with the history, if the change does not reach the tolerance.
     """
-    require_choice("boundary", game.boundary, ("periodic", "neumann"))
+    integers = {"steps": steps, "acceleration": acceleration, "iterations": iterations}
+    check_options(game, damping, tolerance, degree=degree, rank=rank, **integers)
     require_integer("dimension", game.dimension, 2, 1000)
-    require_integer("degree", degree, 1, 100)
-    require_integer("steps", steps, 4, 10_000)
-    require_between("damping", damping, 1e-3, 1.0)
-    require_integer("acceleration", acceleration, 0, 50)
-    require_between("tolerance", tolerance, 1e-12, 1.0)
-    require_integer("iterations", iterations, 1, 10_000)
-    require_integer("rank", rank, 1, 1000)
     clock, history = Stopwatch(), History()
     fixed_point = _FixedPoint(game, Waves(game, degree), steps, rank, seed)
     cost, count = fixed_point.initial_cost(), len(Waves(game, degree)) ** game.dimension
@@ -279,7 +287,9 @@ def solve_mfg_low_rank(
             return fixed_point.solution(history)
         if not size < 1e6:  # or not a number
             break
-        fixed_point.tolerance = min(fixed_point.tolerance, SHARE * size)
+        # Where the change no longer falls, it is that of the approximations themselves.
+        stalls = iteration > 1 and size > 0.7 * np.sqrt(history.losses[-2])
+        fixed_point.tolerance = min(fixed_point.tolerance / (3 if stalls else 1), SHARE * size)
         past = [*past, (cost, change)][-1 - acceleration :]
         cost = _next(past, damping, fixed_point.tolerance)
     raise ConvergenceError(
@@ -294,12 +304,7 @@ def _next(
 ) -> list[Train]:
     """Return the next running cost by Anderson's method; see ``mfg_spectral``."""
     changes = [change for _, change in past]
-    products = np.array([[sum(map(inner, a, b)) for a in changes] for b in changes])
-    # Of differences to the last one.
-    beside = products[:-1, -1] - products[-1, -1]
-    table = products[:-1, :-1] - products[-1, -1] - beside - beside[:, None]
-    shares = anderson_shares(table, beside) if len(past) > 1 else np.zeros(0)
-    weights = np.append(-shares, 1 + shares.sum())
-    weights = np.concatenate([weights, damping * weights])
+    products = [[sum(map(inner, a, b)) for a in changes] for b in changes]
+    weights = np.outer([1, damping], anderson(np.array(products))).ravel()
     every_time = zip(*[cost for cost, _ in past], *changes, strict=True)
     return [compress(combine(weights, trains), tolerance / 3) for trains in every_time]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, product
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,6 +36,13 @@ from opifex_tutorials.validation import (
 )
 
 BLOCK = 2**15  # points at which a game is evaluated at once: 2 MB for each coordinate
+RANGES = {
+    "degree": (1, 100),
+    "steps": (4, 10_000),
+    "acceleration": (0, 50),
+    "iterations": (1, 10_000),
+    "rank": (1, 1000),
+}
 EVALUATED = 128  # points at which a solution is
 
 
@@ -69,18 +76,6 @@ class Waves:
         return -self._size * self._kappa * np.sin(phase)
 
 
-class Basis(Protocol):
-    """Products of waves, one of each coordinate, with weights."""
-
-    waves: Waves
-
-    def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
-        """Return the sum at points where the waves of each coordinate are ``factors``.
-
-        Those of the coordinate ``along`` are slopes.
-        """
-
-
 class TensorBasis:
     """All products, and a tensor grid of as many points."""
 
@@ -111,7 +106,10 @@ class TensorBasis:
         return values.ravel()
 
     def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
-        """See ``Basis``."""
+        """Return the sum at points where the waves of each coordinate are ``factors``.
+
+        Those of the coordinate ``along`` are slopes.
+        """
         tensor = weights.reshape(-1, len(self.waves)) @ factors[-1].T
         for factor in factors[-2::-1]:
             tensor = tensor.reshape(-1, *factor.T.shape)
@@ -171,7 +169,7 @@ class SparseBasis:
         return lambda values: matrix @ (self._inverse @ values)
 
     def combine(self, weights: Any, factors: list[FloatArray], along: int | None) -> FloatArray:
-        """See ``Basis``."""
+        """See ``TensorBasis``."""
         if along is not None:  # a product without this coordinate has no slope
             is_active = (self._where == along) & (self._kind > 0)
             weights = weights * is_active.any(axis=1)
@@ -195,7 +193,7 @@ class MfgSpectralSolution:
     """
 
     game: MeanFieldGame
-    basis: Basis
+    basis: Any
     phi: Sequence[Any]
     psi: Sequence[Any]
     mass: FloatArray
@@ -287,19 +285,13 @@ def solve_mfg_spectral(
         ValueError: for a bad argument, or a basis that does not fit in memory.
         ConvergenceError: with the history, if the iteration diverges or a density is not positive.
     """
-    require_choice("boundary", game.boundary, ("periodic", "neumann"))
-    require_integer("degree", degree, 1, 100)
-    require_integer("steps", steps, 4, 10_000)
-    require_between("damping", damping, 1e-3, 1.0)
-    require_integer("acceleration", acceleration, 0, 50)
-    require_between("tolerance", tolerance, 1e-13, 1.0)
-    require_integer("iterations", iterations, 1, 10_000)
+    integers = {"steps": steps, "acceleration": acceleration, "iterations": iterations}
+    check_options(game, damping, tolerance, degree=degree, **integers)
     clock, history, waves = Stopwatch(), History(), Waves(game, degree)
     fields = (5 + 2 * acceleration) * (steps + 1)
     basis = _basis(game, waves, active, fields, require_between("memory", memory, 0, 1e6), seed)
     fixed_point = _FixedPoint(game, basis, steps)
-    cost, differences, square = fixed_point.initial_cost(), list[Any](), np.inf
-    last = cost, cost
+    cost, past = fixed_point.initial_cost(), list[tuple[FloatArray, FloatArray]]()
     for iteration in range(1, iterations + 1):
         phi, psi, change = fixed_point(cost)
         square = float(np.mean(change**2))
@@ -312,15 +304,23 @@ def solve_mfg_spectral(
             )
         if not square < 1e12:  # or not a number
             break
-        if iteration > 1 and acceleration:
-            differences = [*differences, (cost - last[0], change - last[1])][-acceleration:]
-        last = cost, change
-        cost = cost + damping * change + _anderson(differences, change, damping)
+        past = [*past, (cost, change)][-1 - acceleration :]
+        weights = anderson(np.array([[np.vdot(a, b) for _, a in past] for _, b in past]))
+        cost = sum(w * (x + damping * dx) for w, (x, dx) in zip(weights, past, strict=True))
     raise ConvergenceError(
         f"change {np.sqrt(square):.1e} of the running cost after {iteration} iterations with "
         f"{basis.size} waves: tolerance={tolerance:g}",
         history,
     )
+
+
+def check_options(game: MeanFieldGame, damping: float, tolerance: float, **integers: int) -> None:
+    """Raise ``ValueError`` for an option of a solver by waves outside of its range."""
+    require_choice("boundary", game.boundary, ("periodic", "neumann"))
+    require_between("damping", damping, 1e-3, 1.0)
+    require_between("tolerance", tolerance, 1e-13, 1.0)
+    for name, value in integers.items():
+        require_integer(name, value, *RANGES[name])
 
 
 def _basis(
@@ -380,26 +380,17 @@ class _FixedPoint:
             field[n + 1] = after * self.diffuse(before * field[n])
 
 
-def _anderson(differences: list[Any], change: FloatArray, damping: float) -> Any:
-    """Return what to add to a damped step: as if the change were linear in the iterate.
+def anderson(products: FloatArray) -> FloatArray:
+    """Return the weights, of sum one, of the iterates whose changes add up to the smallest one.
 
-    ``differences`` of successive iterates and of their changes.
-    """
-    if not differences:
-        return 0.0
-    table = np.array([[np.vdot(a, b) for _, a in differences] for _, b in differences])
-    shares = anderson_shares(table, np.array([np.vdot(a, change) for _, a in differences]))
-    pairs = zip(shares, differences, strict=True)
-    return -sum(share * (dx + damping * dchange) for share, (dx, dchange) in pairs)
-
-
-def anderson_shares(products: FloatArray, right: FloatArray) -> FloatArray:
-    """Return the shares of earlier differences that leave the smallest change.
+    As if the change were linear in the iterate.
 
     Args:
-        products: inner products of the differences of changes with each other.
-        right: with the last change.
+        products: inner products of the changes, the last one last.
     """
-    size = np.sqrt(np.diag(products))
-    scaled = products / np.outer(size, size)
-    return np.asarray(np.linalg.lstsq(scaled, right / size, rcond=1e-12)[0] / size)
+    beside = products[:-1, -1] - products[-1, -1]  # of differences to the last change with it
+    table = products[:-1, :-1] - products[-1, -1] - beside - beside[:, None]
+    size = np.sqrt(np.maximum(np.diag(table), np.finfo(float).tiny))
+    scaled = table / np.outer(size, size)
+    shares = np.linalg.lstsq(scaled, beside / size, rcond=1e-12)[0] / size
+    return np.append(-shares, 1 + shares.sum())
