@@ -611,7 +611,7 @@ ratio = record(
 # %% [markdown]
 # What was timed is really training: in the small network, which took the most
 # steps, the loss has fallen in both frameworks and both precisions, to
-# {glue:text}`environment_check.loss_ratio:.0e` of its first value or less.
+# {glue:text}`environment_check.loss_ratio:.2g` of its first value or less.
 # Here is what it cost, in a table and in a figure.
 
 # %%

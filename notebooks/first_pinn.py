@@ -286,10 +286,11 @@ linearize = jax.jit(jax.vmap(jax.value_and_grad(at_point), (None, 0, 0)))
 # a difference over a short distance $h$,
 #
 # $$
-# r_{dd} \approx \frac{2}{h^2} \bigl( r(\theta + h d) - r(\theta) - h J d \bigr),
-# \qquad
+# \begin{gathered}
+# r_{dd} \approx \frac{2}{h^2} \bigl( r(\theta + h d) - r(\theta) - h J d \bigr), \\
 # (J^T J + \lambda I)\, a = -J^T r_{dd}, \qquad
 # \theta \leftarrow \theta + d + \tfrac{1}{2} a.
+# \end{gathered}
 # $$
 #
 # This *geodesic acceleration* {cite}`transtrum2012` reuses the matrix, and
@@ -655,11 +656,11 @@ note("adam_soft_error", np.median(errors[SOFT]), at_least=0.2)
 #
 # **Coordinates.** Between the two runs of Levenberg–Marquardt nothing differs but
 # the formulation: the three changes above, taken together. The luckiest seed in
-# plain coordinates is {glue:text}`first_pinn.coordinate_gain:.0f` times as wrong as
+# plain coordinates is {glue:text}`first_pinn.coordinate_gain:,.0f` times as wrong as
 # the unluckiest in stretched ones.
 #
 # **Optimizer.** In stretched coordinates, with as much time, the luckiest seed of
-# L-BFGS is {glue:text}`first_pinn.optimizer_gain:.0f` times as wrong as the
+# L-BFGS is {glue:text}`first_pinn.optimizer_gain:,.0f` times as wrong as the
 # unluckiest of Levenberg–Marquardt. In plain coordinates the strong optimizer is
 # no remedy: its loss ends at {glue:text}`first_pinn.overfit_loss:.0e` at most, but
 # the median error is {glue:text}`first_pinn.plain_coordinates_error:.0e`.
@@ -699,7 +700,7 @@ show(
 
 # %% [markdown]
 # In plain coordinates the loss on held-out points ends at
-# {glue:text}`first_pinn.overfit_gap:.0f` times the loss on the training points or
+# {glue:text}`first_pinn.overfit_gap:,.0f` times the loss on the training points or
 # more, although there are six times as many points as weights, and new ones after
 # 50 and 100 steps. In stretched coordinates the ratio is at most
 # {glue:text}`first_pinn.healthy_gap:.0f`: the same number of points suffices when

@@ -146,7 +146,7 @@ print(f"the mean viscosity against those tested: {np.mean(distances):.3f}")
 # ## The published experiment, reproduced
 #
 # The documentation of Opifex, in an earlier release, carried an example {cite}`opifex2025meta` that
-# meta-learns a start for this family. It reports 60.3 % lower loss for MAML and 29.8 % for Reptile,
+# meta-learns a start for this family. It reports 60.3% lower loss for MAML and 29.8% for Reptile,
 # after 547 s and 803 s of training, and calls that a "10x speedup" {cite}`opifex2025meta`.
 # No error against a solution is reported. This is its network, with Flax's default initialization.
 
@@ -245,13 +245,15 @@ def loss(parameters, data):
 # derivatives. Reptile {cite}`nichol2018` moves the start toward where training ends:
 #
 # $$
-# \text{MAML: } \theta \leftarrow \theta - \eta \, \nabla_\theta \tfrac1n \sum_\nu
-#   L_\nu(\phi_\nu(\theta)), \qquad
-# \text{FOMAML: } \theta \leftarrow \theta - \eta \, \tfrac1n \sum_\nu \nabla L_\nu(\phi_\nu), \qquad
-# \text{Reptile: } \theta \leftarrow \theta + \epsilon \, \tfrac1n \sum_\nu (\phi_\nu - \theta).
+# \begin{aligned}
+# \text{MAML: } \theta &\leftarrow \theta - \eta \, \nabla_\theta \tfrac1n \sum_\nu
+#   L_\nu(\phi_\nu(\theta)), \\
+# \text{FOMAML: } \theta &\leftarrow \theta - \eta \, \tfrac1n \sum_\nu \nabla L_\nu(\phi_\nu), \\
+# \text{Reptile: } \theta &\leftarrow \theta + \epsilon \, \tfrac1n \sum_\nu (\phi_\nu - \theta).
+# \end{aligned}
 # $$
 #
-# Here $n$ is the number of tasks, and $\eta$, $\epsilon$ are rates. The helper package has all three,
+# Here $n$ is the number of tasks, and $\eta$, $\epsilon$ are rates. The package has all three,
 # over any adaptation $\phi$. What was published as MAML is FOMAML, by
 # these formulas. Its settings: inside, gradient descent at rate $0.01$, 5 steps (Reptile: 10), and 100
 # *meta-steps*, updates of $\theta$, at rate $\eta = \epsilon = 0.001$: Reptile goes a thousandth of the
@@ -863,7 +865,7 @@ Table(
 # {glue:text}`meta_optimization.paired_reptile_spread:.2f` (Reptile): no gain that five pairs could show.
 # The untrained ones differ among themselves by a factor of up to
 # {glue:text}`meta_optimization.luck_of_the_draw:.1f`. And the published
-# 60.3 % {cite}`opifex2025meta` compares one draw, for MAML, with four others.
+# 60.3% {cite}`opifex2025meta` compares one draw, for MAML, with four others.
 #
 # The "10x" {cite}`opifex2025meta` is no measurement: the example's code divides 1,000 steps by 100 and
 # prints the quotient. On the published table the start of MAML with 100 steps has
@@ -1278,6 +1280,9 @@ for i, name in enumerate(shown):
 axes.axhline(yardstick, color="gray", ls="--", label="random, 1,000 steps")
 axes.set(xlabel="steps of Adam", ylabel="relative L2 error", yscale="log")
 axes.set_xscale("symlog", linthresh=5)
+axes.set_xticks(WATCHED, [str(k) for k in WATCHED])
+axes.set_xticks([], minor=True)
+axes.set_xlim(left=-0.5)
 figure.legend(loc="outside right upper")
 show(
     figure,

@@ -534,7 +534,8 @@ record("mfg_pinn.exploitability_growth_least", few, at_least=1.8, **order)
 record("mfg_pinn.exploitability_growth_most", most, at_most=2.2, **order)
 caught = {"at_least": 5e-3, "unit": "cost"}
 record("mfg_pinn.exploitability_wrong", exposed[-1], **caught)
-print("exploitability", np.array(exposed), "of order", growth.round(2))
+print("exploitability", *(f"{e:.1e}" for e in exposed))
+print("of order", growth.round(2))
 
 # %% [markdown]
 # A wave of a hundredth is caught, at {glue:text}`mfg_pinn.exploitability_wrong:.0e`, and the figure
@@ -718,7 +719,8 @@ values = [grid.value(t, x) for grid in grids[2]]
 sharper = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(values)]
 extrapolated = [relative_l2(u, game.value(t, x)) for u in sharper]
 fourth = convergence_order(1 / CELLS[1:], extrapolated)
-print("extrapolated", np.array(extrapolated), "of order", fourth.round(2))
+print("extrapolated", *(f"{e:.1e}" for e in extrapolated))
+print("of order", fourth.round(2))
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-verdict", "caption": "One smooth game in one dimension. To a few digits a grid of second order is faster than the network, which ends lower than any of these grids. Two grids, extrapolated, are ahead of both as far as they were tried."}}
 clocks = {p: [g.history.seconds[-1] for g in grids[p]] for p in (1, 2)}

@@ -840,6 +840,9 @@ for i, name in enumerate(shown):
     band = ten.min(axis=0), ten.max(axis=0)
     axes.fill_between(HELD_OUT[order], *band, color=COLORS[i], alpha=0.12, lw=0)
 axes.set(xlabel="viscosity ν (length² / time)", xscale="log")
+ticks = [0.006, 0.01, 0.02, 0.04]
+axes.set_xticks(ticks, [f"{nu:g}" for nu in ticks])
+axes.set_xticks([], minor=True)
 axes.set(ylabel="relative L2 error", yscale="log")
 figure.legend(loc="outside right upper")
 show(

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 from packaging.requirements import Requirement
 
-from opifex_tutorials.tables import Table
+from opifex_tutorials.tables import Table, readable
 from opifex_tutorials.validation import require_finite
 
 #: Units of what a machine does, not what a method does. Such values are reported, never asserted.
@@ -76,10 +76,10 @@ def record(
     bounds = []
     if at_most is not None:
         at_most = require_finite(f"at_most of {key}", at_most)
-        bounds.append(f"≤ {at_most:.3g}")
+        bounds.append(f"≤ {readable(at_most)}")
     if at_least is not None:
         at_least = require_finite(f"at_least of {key}", at_least)
-        bounds.append(f"≥ {at_least:.3g}")
+        bounds.append(f"≥ {readable(at_least)}")
     bound = " and ".join(bounds) or "–"
     if (unit in MACHINE_UNITS) == bool(bounds):
         rule = "without a bound" if bounds else "with at_most or at_least"

@@ -1,5 +1,6 @@
 """One table for all that is shown in rows: HTML in a notebook, aligned text in a terminal."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -26,7 +27,7 @@ class Table:
     def lines(self) -> list[list[str]]:
         """The cells as text, headings first."""
         names = self.columns.split()
-        rows = [[_text(record.get(name)) for name in names] for record in self.records]
+        rows = [[readable(record.get(name)) for name in names] for record in self.records]
         return [[name.replace("_", " ") for name in names], *rows]
 
     def __repr__(self) -> str:
@@ -35,7 +36,7 @@ class Table:
         return "\n".join([self.caption, "-" * len(self.caption), *text])
 
     def _repr_html_(self) -> str:
-        head, *body = [[escape(cell) for cell in line] for line in self.lines]
+        head, *body = [[_unbroken(escape(cell)) for cell in line] for line in self.lines]
         headings = "".join(f'<th scope="col">{cell}</th>' for cell in head)
         rows = "".join(
             f'<tr><th scope="row">{first}</th>{"".join(f"<td>{c}</td>" for c in rest)}</tr>\n'
@@ -47,7 +48,14 @@ class Table:
         )
 
 
-def _text(value: object) -> str:
+def _unbroken(cell: str) -> str:
+    """Keep a browser from breaking a line within a number or behind the sign of a bound."""
+    number = r"[≤≥] \S+|\d[\d.]*e-\d+"
+    return re.sub(number, r'<span style="white-space: nowrap">\g<0></span>', cell)
+
+
+def readable(value: object) -> str:
+    """Return a value as a table shows it: three digits, but all those of large whole numbers."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

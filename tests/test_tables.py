@@ -24,6 +24,12 @@ def test_html_is_escaped_and_names_its_headings():
     ]
 
 
+def test_no_line_breaks_within_a_number_of_the_html():
+    page = Table("numbers", [{"x": "1.5e-06 [1e-06, 2e-06], ≤ 0.5"}], "x")._repr_html_()
+    for whole in ("1.5e-06", "1e-06", "2e-06", "≤ 0.5"):
+        assert f'<span style="white-space: nowrap">{whole}</span>' in page
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

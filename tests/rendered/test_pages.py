@@ -8,6 +8,7 @@ import pytest
 from conftest import HTML, PAGES, ROOT, anchors, soup
 
 from opifex_tutorials.results import CLOSE, MACHINE_UNITS
+from opifex_tutorials.tables import readable
 from tools import book
 
 
@@ -165,7 +166,7 @@ def test_results_page_holds_the_whole_ledger(ledger):
             factor = "–" if r["margin"] is None else f"{r['margin']:.3g}×"
             reason = f", {r['loose']}" if r["loose"] else ""
             result = key.removeprefix(f"{name}.")
-            expected.append([result, f"{r['value']:.3g}", r["unit"], r["bound"], factor + reason])
+            expected.append([result, readable(r["value"]), r["unit"], r["bound"], factor + reason])
     assert shown == expected
 
 
