@@ -200,25 +200,28 @@ def solve_mfg_pinn(
         setting = Setting(game, powers, lifted=formulation == "lifted")
         formulation = partial(of_many, harmonics=powers, lifted=setting.lifted)
     formulate = by_name("formulation", formulation, FORMULATIONS)
-    require_choice("architecture", architecture, tuple(HIDDEN))
-    hidden = HIDDEN[architecture] if hidden is None else hidden
     widths, drawn = untrained(game, formulate, hidden, seed, architecture)
-    start = drawn if start is None else np.array(start, dtype=np.float64)
-    if start.shape != drawn.shape or not np.isfinite(start).all():
-        raise ValueError(f"start of shape {start.shape}: allowed are {drawn.size} finite numbers")
+    start = drawn if start is None else _checked_start(start, drawn.size)
     counts = _counts(points, (2 * start.size, 1) if many else (32, 24))
     if many:
-        exploring = steps // 6 if exploring is None else exploring
-        require_integer("exploring", exploring, 0, steps)
-        system: Any = _where_the_crowd_is(setting, widths, sampling, counts, exploring, seed)
+        early = (
+            steps // 6 if exploring is None else require_integer("exploring", exploring, 0, steps)
+        )
+        system: Any = _where_the_crowd_is(setting, widths, sampling, counts, early, seed)
     else:
         system = _everywhere(formulate(game), widths, sampling, counts, seed)
     advance = levenberg_marquardt(start, record_every, damping=damping)
     if optimizer != "levenberg_marquardt":
         advance = _gradient_method(start, record_every, optimizer, steps)
     solution = MfgPinnSolution(game, formulate, widths, start)
-    watch: dict[str, Any] = {"clock": clock, "monitor": monitor, "keep_best": many}
-    return train(schedule, solution, advance, system, **watch)
+    return train(schedule, solution, advance, system, clock=clock, monitor=monitor, keep_best=many)
+
+
+def _checked_start(start: FloatArray, size: int) -> FloatArray:
+    start = np.array(start, dtype=np.float64)
+    if start.shape != (size,) or not np.isfinite(start).all():
+        raise ValueError(f"start of shape {start.shape}: allowed are {size} finite numbers")
+    return start
 
 
 def _counts(points: tuple[int, int] | None, otherwise: tuple[int, int]) -> tuple[int, int]:
@@ -273,11 +276,13 @@ def _where_the_crowd_is(
 def untrained(
     game: MeanFieldGame,
     formulate: Formulate,
-    hidden: Sequence[Any],
+    hidden: Sequence[Any] | None,
     seed: int,
     architecture: str = "dense",
 ) -> tuple[Widths, FloatArray]:
     """Return the widths of all layers of a network for the game, and random parameters."""
+    require_choice("architecture", architecture, tuple(HIDDEN))
+    hidden = HIDDEN[architecture] if hidden is None else hidden
     corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
     features = formulate(game).trial(*corner).features
     symmetric = architecture == "symmetric"
