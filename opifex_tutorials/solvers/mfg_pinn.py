@@ -184,13 +184,9 @@ def solve_mfg_pinn(
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
     clock, many = Stopwatch(), game.dimension > 1 and formulation in MANY
-    asked, otherwise = (
-        (steps, record_every, resample_every),
-        (600, 10, 10) if many else (400, 50, 50),
-    )
-    steps, record_every, stay = (
-        usual if value is None else value for value, usual in zip(asked, otherwise, strict=True)
-    )
+    usual = (600, 10, 10) if many else (400, 50, 50)
+    asked = zip((steps, record_every, resample_every), usual, strict=True)
+    steps, record_every, stay = (other if one is None else one for one, other in asked)
     sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
     require_choice("sampling", sampling, ("gauss", "sobol"))
     every = None if sampling == "gauss" else stay
@@ -204,10 +200,9 @@ def solve_mfg_pinn(
     start = drawn if start is None else _checked_start(start, drawn.size)
     counts = _counts(points, (2 * start.size, 1) if many else (32, 24))
     if many:
-        early = (
-            steps // 6 if exploring is None else require_integer("exploring", exploring, 0, steps)
-        )
-        system: Any = _where_the_crowd_is(setting, widths, sampling, counts, early, seed)
+        exploring = steps // 6 if exploring is None else exploring
+        require_integer("exploring", exploring, 0, steps)
+        system: Any = _where_the_crowd_is(setting, widths, sampling, counts, exploring, seed)
     else:
         system = _everywhere(formulate(game), widths, sampling, counts, seed)
     advance = levenberg_marquardt(start, record_every, damping=damping)
