@@ -98,11 +98,11 @@ def step_seconds(dimension, architecture, steps=5, points=512):
     game = CosineGame(dimension=dimension)
     setting, draw = Setting(game, 1, lifted=False), sobol((0, 0))
     formulate = partial(of_many, harmonics=1, lifted=False)
-    widths, start = untrained(game, formulate, HIDDEN[architecture], 0)
+    widths, start = untrained(game, formulate, None, 0, architecture)
     state, times = LevenbergMarquardtState(start), []
     for _ in range(steps):
         before = time.process_time()
-        places = setting.place(draw((points,), 1 + dimension), setting.slope(start, widths))
+        places = setting.place(draw((points,), setting.chances), setting.slope(start, widths))
         state = levenberg_marquardt_step(System(setting.conditions(*places), widths), state)
         times.append(time.process_time() - before)
     return np.median(times)
@@ -112,9 +112,13 @@ def print_steps():
     """Print how the time of a step grows with the dimension."""
     for architecture in HIDDEN:
         seconds = [step_seconds(d, architecture) for d in DIMENSIONS]
-        exponent = np.polyfit(np.log(DIMENSIONS), np.log(seconds), 1)[0]
+        exponent, late = (
+            np.polyfit(np.log(DIMENSIONS[first:]), np.log(seconds[first:]), 1)[0]
+            for first in (0, 3)
+        )
         cells = ", ".join(f"{d}: {s:.3f}" for d, s in zip(DIMENSIONS, seconds, strict=True))
         print(f"{architecture}: seconds a step, 512 points, d = {cells}; exponent {exponent:.2f}")
+        print(f"{architecture}: exponent from d = {DIMENSIONS[3]}: {late:.2f}")
 
 
 def main(words=(), seeds=range(5)):

@@ -250,7 +250,7 @@ def _where_the_crowd_is(
     seed: int,
 ) -> Callable[[int], Any]:
     """Return number of steps done -> system at random points, which may follow the parameters."""
-    d, n = setting.game.dimension, counts[0] * counts[1]
+    n = counts[0] * counts[1]
     fresh = gauss if sampling == "gauss" else sobol((seed, 0))
 
     def draw(cube: FloatArray, parameters: FloatArray) -> System:
@@ -259,11 +259,11 @@ def _where_the_crowd_is(
 
     def system(done: int) -> Any:
         if done == HELD_OUT:
-            cube = sobol((seed, HELD_OUT))((1024,), 1 + d)
+            cube = sobol((seed, HELD_OUT))((1024,), setting.chances)
             return SimpleNamespace(residuals=lambda here: draw(cube, here).residuals(here))
         early = done < exploring
         size = (n // 2 if early else n,)
-        return Drawn(lambda here: draw(fresh(size, 1 + d), here), stay=not early)
+        return Drawn(lambda here: draw(fresh(size, setting.chances), here), stay=not early)
 
     return system
 
