@@ -374,7 +374,6 @@ def single_starts(seed, trainings):
 
     family = Stacked([system_of(nu, seed) for nu in FAMILY])
     starts = {
-        "random": untrained,
         "middle": trained(system_of(START, seed), FIRST),
         "single": trained(system_of(0.007, seed), FIRST),
         "joint": trained(family, JOINT),
@@ -651,20 +650,33 @@ def ten_steps(library, viscosities, seed):
 
 
 # %% [markdown]
-# One seed: the library, the single starts, the conditioned network, the frozen basis; and, for later, ten
-# steps outside of the range and from a wide library.
+# Two processes share the work, and each compiles only what it needs. One learns and tests the starts that
+# are one network for all:
 
 
 # %%
-def run(seed, trainings, reduced):
-    """Return all that is measured for one seed."""
+def try_starts(seeds):
+    """Return the errors of the single starts and the conditioned network."""
+    trainings, found = compile_meta_trainings(), []
+    for seed in seeds:
+        starts = single_starts(seed, trainings)
+        rules = {name: lambda nu, s=s: s for name, s in starts.items()}
+        rules["conditioned"] = learn_conditioned(seed)
+        found.append(test_rules(rules, seed)[0])
+    return found
+
+
+# %% [markdown]
+# The other takes the random start, the library and its frozen basis; and, for later, ten steps outside of
+# the range and from a wide library.
+
+
+# %%
+def try_library(seed, reduced):
+    """Return all that is measured for the library of one seed."""
     library, seconds = solve_donors(seed)
-    rules = {
-        name: lambda nu, start=start: start
-        for name, start in single_starts(seed, trainings).items()
-    }
+    rules = {"random": lambda nu: program.initial_parameters(seed)}
     rules |= {"nearest": library.nearest, "interpolated": library.interpolate}
-    rules["conditioned"] = learn_conditioned(seed)
     errors, every_tenth = test_rules(rules, seed)
     wide, _ = solve_donors(seed, np.geomspace(0.001, 0.1, 7))
     return SimpleNamespace(
@@ -678,30 +690,30 @@ def run(seed, trainings, reduced):
 
 
 # %% [markdown]
-# Five seeds in two processes:
+# The frozen basis is compiled once for all seeds:
 
 
 # %%
-def run_some(seeds):
-    """Run several seeds in one process, which compiles once."""
-    trainings = compile_meta_trainings()
+def try_libraries(seeds):
+    """Return what is measured for the libraries of several seeds."""
     layers = tuple(
         (np.eye(3, 16), np.zeros(16), np.eye(16), np.zeros(16)) for _ in DONORS
     )
     reduced = Program(
         frozen, Reduced(0.01, 0.5, layers), points=1024, hidden=()
     )
-    return [run(seed, trainings, reduced) for seed in seeds]
+    return [try_library(seed, reduced) for seed in seeds]
 
 
 # %% [markdown]
-# All runs, and for each start the worst error after ten steps:
+# Five seeds of both, and for each start the worst error after ten steps:
 
 # %%
-runs = [*chain(*side_by_side(run_some, [(0, 1, 2), (3, 4)], "seeds"))]
-errors = {
-    name: np.array([r.errors[name] for r in runs]) for name in runs[0].errors
-}
+others, runs = side_by_side(
+    lambda task: task(range(5)), [try_starts, try_libraries], "starts"
+)
+found = [{**r.errors, **other} for r, other in zip(runs, others, strict=True)]
+errors = {name: np.array([e[name] for e in found]) for name in found[0]}
 worst = {name: float(e[:, :, 2].max()) for name, e in errors.items()}
 worst["frozen"] = float(np.max([r.frozen for r in runs]))
 
