@@ -140,22 +140,25 @@ def test_data_that_are_not_those_of_the_closed_form_are_differentiated():
 
 
 def crowd(sign, dimension=4):
-    """Distance of the mean of the particles from that of the crowd, late, in deviations."""
+    """Mean and deviation of late particles, in deviations of the crowd from its mean."""
     game = LinearQuadraticGame(dimension=dimension)
-    cube = sobol((0, 0))((4096,), 1 + dimension)
+    setting = Setting(game, 1, lifted=False)
     slope = lambda t, x: sign * game.value_gradient(t, *x, xp=torch)  # noqa: E731
-    t, x = Setting(game, 1, lifted=False).place(cube, slope)
+    t, x = setting.place(sobol((0, 0))((4096,), setting.chances), slope)
     late = t > 0.8 * game.horizon
     v, center = game._shape(torch, t)[0], game._path(torch, t)[0]
-    return float(((x - center) / v.sqrt())[:, late].mean(1).abs().max())
+    z = ((x - center) / v.sqrt())[:, late]
+    return float(z.mean(1).abs().max()), z.std(1)
 
 
-def test_particles_are_where_the_crowd_is():
-    assert crowd(1.0) < 0.15
+def test_particles_are_where_the_crowd_is_and_a_little_wider():
+    distance, width = crowd(1.0)
+    assert distance < 0.15
+    assert 1.1 < float(width.min()) < float(width.max()) < 1.4
 
 
 def test_particles_moved_the_wrong_way_are_noticed():
-    assert crowd(-1.0) > 1.0
+    assert crowd(-1.0)[0] > 1.0
 
 
 def test_particles_follow_the_network_not_the_closed_form(monkeypatch):

@@ -285,3 +285,33 @@ def test_a_convergence_error_keeps_its_history_across_processes():
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == "no"
     assert copy.history.losses == [0.5]
+
+
+class Wavy:
+    """Five residuals of nine parameters."""
+
+    A = np.random.default_rng(0).normal(size=(5, 9))
+
+    def residuals(self, parameters):
+        return np.sin(self.A @ parameters) + 0.5
+
+    def linearize(self, parameters):
+        return self.residuals(parameters), np.cos(self.A @ parameters)[:, None] * self.A
+
+
+@pytest.mark.parametrize("geodesic", [False, True])
+def test_with_fewer_residuals_than_parameters_the_step_is_the_same(geodesic):
+    """The damped equations once more, by the larger matrix."""
+    system, start, damping = Wavy(), 0.1 * np.arange(9.0), 3.0
+    r, J = system.linearize(start)
+    damped = J.T @ J + damping * np.eye(9)
+    expected = move = -np.linalg.solve(damped, J.T @ r)
+    if geodesic:
+        bend = -np.sin(system.A @ start) * (system.A @ move) ** 2
+        expected = move - 0.5 * np.linalg.solve(damped, J.T @ bend)
+    state = LevenbergMarquardtState(start, damping)
+    found = levenberg_marquardt_step(system, state, geodesic=geodesic)
+    np.testing.assert_allclose(found.parameters - start, expected, rtol=1e-4 if geodesic else 1e-10)
+    predicted = move @ (J.T @ J @ move + 2 * damping * move)
+    gain = (r @ r - found.loss) / predicted
+    assert found.damping == pytest.approx(damping * max(1 / 3, 1 - (2 * gain - 1) ** 3))

@@ -91,6 +91,9 @@ class Setting:
         game: in d > 1 dimensions.
         harmonics: how many waves, or powers, of each coordinate the network sees.
         lifted: see :class:`ManyTrial`.
+
+    Attributes:
+        chances: how many random numbers a point takes.
     """
 
     def __init__(self, game: MeanFieldGame, harmonics: int, lifted: bool) -> None:
@@ -99,6 +102,7 @@ class Setting:
         self.in_space = game.boundary == "exact"
         if lifted:
             require_choice("formulation='lifted' with boundary", game.boundary, BOXES)
+        self.chances = 1 + (2 if self.in_space else 1) * game.dimension
         self.low, self.high = list(game.bounds.values())[1]
         self.scale = game.dimension**0.5 if self.in_space else 1.0
         self.even = not self.in_space and (game.boundary == "neumann" or is_even(game))
@@ -143,10 +147,11 @@ class Setting:
         """Return times, shape (N,), and points, shape (d, N), from points of the unit cube.
 
         In all of space they are particles of the crowd, drawn from the initial density, a little
-        wider, and moved to their times by the control -λ∇u.
+        wider, and moved to their times by the control -λ∇u and by noise. The noise of a particle
+        has one direction, which has the variance of the Brownian one but for the drift.
 
         Args:
-            cube: shape (N, 1 + d).
+            cube: shape (N, ``self.chances``).
             slope: where the crowd goes.
         """
         game, z = self.game, torch.from_numpy(cube.T.copy())
@@ -156,10 +161,11 @@ class Setting:
             half = self.even and game.boundary == "periodic"
             return [t, self.low + (self.high - self.low) * (z / 2 if half else z)]
         mean, deviation = game.initial_moments  # type: ignore[attr-defined]
-        x = mean + WIDENING * deviation * torch.special.ndtri(z)
-        step = t / EULER_STEPS
+        start, noise = WIDENING * torch.special.ndtri(z).unflatten(0, (2, -1))
+        x, step = mean + deviation * start, t / EULER_STEPS
+        kick = (2 * game.viscosity * t).sqrt() / EULER_STEPS * noise
         for n in range(EULER_STEPS):
-            x = x - step * game.kinetic * slope(n * step, x)
+            x = x - step * game.kinetic * slope(n * step, x) + kick
         return [t, x]
 
     def slope(self, parameters: FloatArray, widths: Widths) -> Slope:
@@ -180,7 +186,7 @@ def of_many(game: MeanFieldGame, *, harmonics: int, lifted: bool) -> Formulation
         return ManyTrial(setting, t, torch.stack(x))
 
     def conditions(sample: Sampler, counts: tuple[int, int]) -> list[Condition]:
-        cube = sample(counts, 1 + game.dimension)
+        cube = sample(counts, setting.chances)
         return setting.conditions(*setting.place(cube, lambda t, x: data_jets(game, x)[0][2:-1]))
 
     return Formulation(trial, conditions)

@@ -209,13 +209,9 @@ def solve_mfg_pinn(
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
     clock, many = Stopwatch(), game.dimension > 1 and formulation in MANY
-    asked, otherwise = (
-        (steps, record_every, resample_every),
-        (600, 10, 10) if many else (400, 50, 50),
-    )
-    steps, record_every, stay = (
-        usual if value is None else value for value, usual in zip(asked, otherwise, strict=True)
-    )
+    usual = (600, 10, 10) if many else (400, 50, 50)
+    asked = zip((steps, record_every, resample_every), usual, strict=True)
+    steps, record_every, stay = (other if one is None else one for one, other in asked)
     sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
     require_choice("sampling", sampling, ("gauss", "sobol"))
     every = None if sampling == "gauss" else stay
@@ -225,12 +221,8 @@ def solve_mfg_pinn(
         setting = Setting(game, powers, lifted=formulation == "lifted")
         formulation = partial(of_many, harmonics=powers, lifted=setting.lifted)
     formulate = by_name("formulation", formulation, FORMULATIONS)
-    require_choice("architecture", architecture, tuple(HIDDEN))
-    hidden = HIDDEN[architecture] if hidden is None else hidden
     widths, drawn = untrained(game, formulate, hidden, seed, architecture)
-    start = drawn if start is None else np.array(start, dtype=np.float64)
-    if start.shape != drawn.shape or not np.isfinite(start).all():
-        raise ValueError(f"start of shape {start.shape}: allowed are {drawn.size} finite numbers")
+    start = drawn if start is None else _checked_start(start, drawn.size)
     counts = _counts(points, (2 * start.size, 1) if many else (32, 24))
     if many:
         exploring = steps // 6 if exploring is None else exploring
@@ -242,8 +234,14 @@ def solve_mfg_pinn(
     if optimizer != "levenberg_marquardt":
         advance = _gradient_method(start, record_every, optimizer, steps)
     solution = MfgPinnSolution(game, formulate, widths, start)
-    watch: dict[str, Any] = {"clock": clock, "monitor": monitor, "keep_best": many}
-    return train(schedule, solution, advance, system, **watch)
+    return train(schedule, solution, advance, system, clock=clock, monitor=monitor, keep_best=many)
+
+
+def _checked_start(start: FloatArray, size: int) -> FloatArray:
+    start = np.array(start, dtype=np.float64)
+    if start.shape != (size,) or not np.isfinite(start).all():
+        raise ValueError(f"start of shape {start.shape}: allowed are {size} finite numbers")
+    return start
 
 
 def _counts(points: tuple[int, int] | None, otherwise: tuple[int, int]) -> tuple[int, int]:
@@ -277,7 +275,7 @@ def _where_the_crowd_is(
     seed: int,
 ) -> Callable[[int], Any]:
     """Return number of steps done -> system at random points, which may follow the parameters."""
-    d, n = setting.game.dimension, counts[0] * counts[1]
+    n = counts[0] * counts[1]
     fresh = gauss if sampling == "gauss" else sobol((seed, 0))
 
     def draw(cube: FloatArray, parameters: FloatArray) -> System:
@@ -286,11 +284,11 @@ def _where_the_crowd_is(
 
     def system(done: int) -> Any:
         if done == HELD_OUT:
-            cube = sobol((seed, HELD_OUT))((1024,), 1 + d)
+            cube = sobol((seed, HELD_OUT))((1024,), setting.chances)
             return SimpleNamespace(residuals=lambda here: draw(cube, here).residuals(here))
         early = done < exploring
         size = (n // 2 if early else n,)
-        return Drawn(lambda here: draw(fresh(size, 1 + d), here), stay=not early)
+        return Drawn(lambda here: draw(fresh(size, setting.chances), here), stay=not early)
 
     return system
 
@@ -298,11 +296,13 @@ def _where_the_crowd_is(
 def untrained(
     game: MeanFieldGame,
     formulate: Formulate,
-    hidden: Sequence[Any],
+    hidden: Sequence[Any] | None,
     seed: int,
     architecture: str = "dense",
 ) -> tuple[Widths, FloatArray]:
     """Return the widths of all layers of a network for the game, and random parameters."""
+    require_choice("architecture", architecture, tuple(HIDDEN))
+    hidden = HIDDEN[architecture] if hidden is None else hidden
     corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
     features = formulate(game).trial(*corner).features
     symmetric = architecture == "symmetric"
