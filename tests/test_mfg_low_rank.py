@@ -36,7 +36,7 @@ def test_arithmetic_of_trains():
     rng = np.random.default_rng(0)
     a, b = random_train(rng, 5, 3), random_train(rng, 5, 2)
     np.testing.assert_allclose(full(combine([2, -1], [a, b])), 2 * full(a) - full(b))
-    assert inner(a, b) == pytest.approx(np.sum(full(a) * full(b)))
+    assert inner(a, b) == pytest.approx(np.mean(full(a) * full(b)))
     double = compress(combine([1, 1], [a, a]), 1e-12)
     assert max(core.shape[2] for core in double) == 3
     np.testing.assert_allclose(full(double), 2 * full(a), atol=1e-10)
