@@ -1,7 +1,7 @@
 """Methods without a network on mean field games in many dimensions: errors, time, what is left.
 
 ``python -m benchmarks.high_dimensional_rivals [WORD ...]`` runs the rows whose names contain one
-of the words; all of them take about twenty minutes on one core.
+of the words, such as ``"mixture, d = 5"``.
 """
 
 import sys
