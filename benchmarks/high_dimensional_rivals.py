@@ -1,7 +1,7 @@
 """Methods without a network on mean field games in many dimensions: errors, time, what is left.
 
 ``python -m benchmarks.high_dimensional_rivals [WORD ...]`` runs the rows whose names contain one
-of the words; all of them take about twenty minutes on one core.
+of the words, such as ``"mixture, d = 5"``.
 """
 
 import sys
@@ -11,8 +11,12 @@ import numpy as np
 
 from opifex_tutorials.problems.mean_field_games import CosineGame, MixtureGame
 from opifex_tutorials.problems.projection import projection_error
-from opifex_tutorials.solvers import solve_mfg_grid, solve_mfg_low_rank, solve_mfg_spectral
-from opifex_tutorials.solvers.feynman_kac import feynman_kac_value
+from opifex_tutorials.solvers import (
+    feynman_kac_value,
+    solve_mfg_grid,
+    solve_mfg_low_rank,
+    solve_mfg_spectral,
+)
 from opifex_tutorials.training.history import ConvergenceError
 from opifex_tutorials.verification import mass_drift, relative_l2
 

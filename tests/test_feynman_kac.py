@@ -9,7 +9,7 @@ from opifex_tutorials.problems.mean_field_games import (
     LinearQuadraticGame,
     MixtureGame,
 )
-from opifex_tutorials.solvers.feynman_kac import feynman_kac_value
+from opifex_tutorials.solvers import feynman_kac_value
 
 
 class Taxed(CosineGame):

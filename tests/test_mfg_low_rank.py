@@ -11,6 +11,7 @@ from opifex_tutorials.problems.mean_field_games import (
     LinearQuadraticGame,
     MixtureGame,
 )
+from opifex_tutorials.problems.projection import projection_error
 from opifex_tutorials.solvers import solve_mfg_low_rank, solve_mfg_spectral
 from opifex_tutorials.solvers.mfg_low_rank import block, combine, compress, cross, inner, mirrored
 from opifex_tutorials.training.history import ConvergenceError
@@ -36,7 +37,7 @@ def test_arithmetic_of_trains():
     rng = np.random.default_rng(0)
     a, b = random_train(rng, 5, 3), random_train(rng, 5, 2)
     np.testing.assert_allclose(full(combine([2, -1], [a, b])), 2 * full(a) - full(b))
-    assert inner(a, b) == pytest.approx(np.sum(full(a) * full(b)))
+    assert inner(a, b) == pytest.approx(np.mean(full(a) * full(b)))
     double = compress(combine([1, 1], [a, a]), 1e-12)
     assert max(core.shape[2] for core in double) == 3
     np.testing.assert_allclose(full(double), 2 * full(a), atol=1e-10)
@@ -100,6 +101,15 @@ def test_closed_forms_of_low_rank(game, options):
     assert control < 5e-6
     assert density < 1e-6
     assert mass_drift(solution) < 1e-6
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ten_dimensions_where_no_sum_of_pairs_is_near(seed):
+    game = MixtureGame(dimension=10)
+    value, control, density = errors(solve_mfg_low_rank(game, tolerance=1e-3, seed=seed))
+    assert value < 1e-2 < projection_error(game, 2, points=128)[0]
+    assert control < 3e-3
+    assert density < 1e-3
 
 
 class Restless(CosineGame):

@@ -12,15 +12,13 @@ two independent samples of X, the mean of :math:`(u - g_1)(u - g_2)` is its squa
 bias.
 """
 
-from collections.abc import Callable
 from itertools import combinations
 from math import comb
-from typing import Any
 
 import numpy as np
 
 from opifex_tutorials.problems.game import MeanFieldGame
-from opifex_tutorials.validation import FloatArray, require_choice, require_integer
+from opifex_tutorials.validation import require_choice, require_integer
 
 
 def projection_error(
@@ -28,8 +26,8 @@ def projection_error(
     active: int,
     *,
     quantity: str = "value",
-    points: int = 256,
-    anchors: int = 32,
+    points: int = 512,
+    anchors: int = 16,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Return the relative L2 error of the best sum of functions of few coordinates, over (t, x).
@@ -56,27 +54,17 @@ def projection_error(
     function, rng = getattr(game, quantity), np.random.default_rng(seed)
     low, high = list(game.bounds.values())[1]
     t = game.horizon * (np.arange(points) + rng.random(points)) / points  # one in each stratum
-    squares, sizes = np.zeros((2, points))
-    for n in range(points):
-        x, *frozen = np.split(rng.uniform(low, high, (1 + 2 * anchors, d)), [1, 1 + anchors])
-        exact = function(t[n], *x[0])
-        first, second = (exact - _frozen_sum(function, t[n], x[0], X, active) for X in frozen)
-        squares[n], sizes[n] = first * second, exact**2
-    error = np.sqrt(max(0.0, squares.mean() / sizes.mean()))
-    ratio = squares / sizes.mean() - error**2 * sizes / sizes.mean()
-    spread = ratio.std() / np.sqrt(points)
-    return float(error), float(spread / (2 * error) if error > 0 else np.sqrt(spread))
-
-
-def _frozen_sum(
-    function: Callable[..., Any], t: float, x: FloatArray, frozen: FloatArray, active: int
-) -> float:
-    """Return the mean of g over the frozen points."""
-    d, total = len(x), 0.0
+    x, frozen = (rng.uniform(low, high, (d, points, n)) for n in (1, 2 * anchors))
+    exact = function(t, *x[..., 0])
+    total = np.zeros((2, points))  # the mean of g over each half of the anchors
     for size in range(active + 1):
         factor = (-1) ** (active - size) * comb(d - size - 1, active - size)
         for free in combinations(range(d), size):
-            mixed = frozen.T.copy()
-            mixed[list(free)] = x[list(free), None]
-            total += factor * float(np.mean(function(t, *mixed)))
-    return total
+            mixed = frozen.copy()
+            mixed[list(free)] = x[list(free)]
+            values = function(t[:, None], *mixed)
+            total += factor * values.reshape(points, 2, anchors).mean(axis=2).T
+    squares, scale = np.prod(exact - total, axis=0), np.mean(exact**2)
+    error = np.sqrt(max(0.0, squares.mean() / scale))
+    spread = np.std((squares - error**2 * exact**2) / scale) / np.sqrt(points)
+    return float(error), float(spread / (2 * error) if error > 0 else np.sqrt(spread))

@@ -27,10 +27,7 @@ from opifex_tutorials.solvers.mfg_spectral import (
     check_options,
 )
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_integer
 
 Train = list[FloatArray]  # of cores, shape (rank, nodes, next rank)
 Indices = NDArray[np.intp]  # of nodes, one row for each point
@@ -114,7 +111,7 @@ def compress(train: Train, tolerance: float) -> Train:
         Q, R = np.linalg.qr(train[k].reshape(len(train[k]), -1).T)
         train[k] = Q.T.reshape(-1, nodes, train[k].shape[2])
         train[k - 1] = train[k - 1] @ R.T
-    allowed = tolerance * np.sqrt(nodes ** len(train) / len(train))
+    allowed = tolerance * float(nodes) ** (len(train) / 2) / np.sqrt(len(train))
     for k in range(len(train) - 1):
         U, S, V = np.linalg.svd(train[k].reshape(-1, train[k].shape[2]), full_matrices=False)
         left_out = np.sqrt(np.cumsum(S[::-1] ** 2))[::-1]
@@ -125,10 +122,10 @@ def compress(train: Train, tolerance: float) -> Train:
 
 
 def inner(first: Train, second: Train) -> float:
-    """Return the sum of products of entries."""
+    """Return the mean product of entries."""
     result = np.ones((1, 1))
     for a, b in zip(first, second, strict=True):
-        result = np.einsum("anc,and->cd", a, np.tensordot(result, b, 1), optimize=True)
+        result = np.tensordot(a, np.tensordot(result, b, 1), ([0, 1], [0, 1])) / a.shape[1]
     return float(result[0, 0])
 
 
@@ -234,7 +231,7 @@ class _FixedPoint:
         """Return both factors as weights of waves."""
         phi, psi = self._weights("phi", self.phi), self._weights("psi", self.psi)
         mass = np.array([inner(*pair) for pair in zip(phi, psi, strict=True)])
-        mass *= self.waves.width**self.game.dimension
+        mass *= (self.waves.width * len(self.waves)) ** self.game.dimension
         return MfgSpectralSolution(self.game, LowRankBasis(self.waves), phi, psi, mass, history)
 
     def _weights(self, name: str, field: Callable[..., FloatArray]) -> list[Train]:
@@ -258,7 +255,7 @@ def solve_mfg_low_rank(
     """Solve a mean field game on a box by waves, of all orders at once, in trains of low rank.
 
     Args:
-        game: periodic, or with walls that mirror; in two dimensions or more.
+        game: periodic, or with walls that mirror; in 2 to 200 dimensions.
         degree: see ``solve_mfg_spectral``.
         steps: of time, from 4 to 10000.
         damping: see ``solve_mfg_spectral``.
@@ -274,14 +271,13 @@ def solve_mfg_low_rank(
     """
     integers = {"steps": steps, "acceleration": acceleration, "iterations": iterations}
     check_options(game, damping, tolerance, degree=degree, rank=rank, **integers)
-    require_integer("dimension", game.dimension, 2, 1000)
+    require_integer("dimension", game.dimension, 2, 200)
     clock, history = Stopwatch(), History()
     fixed_point = _FixedPoint(game, Waves(game, degree), steps, rank, seed)
-    cost, count = fixed_point.initial_cost(), len(Waves(game, degree)) ** game.dimension
-    past = list[tuple[list[Train], list[Train]]]()
+    cost, past = fixed_point.initial_cost(), list[tuple[list[Train], list[Train]]]()
     for iteration in range(1, iterations + 1):
         change = fixed_point(cost)
-        size = float(np.sqrt(np.mean([inner(c, c) for c in change]) / count))
+        size = float(np.sqrt(np.mean([inner(train, train) for train in change])))
         history.record(iteration, clock.seconds, size**2, np.nan)
         if size <= tolerance:
             return fixed_point.solution(history)

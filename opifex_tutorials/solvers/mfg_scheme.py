@@ -234,8 +234,10 @@ class MeanFieldGameScheme:
     def jumps_of(self, control: Control) -> tuple[FloatArray, FloatArray]:
         """Return the δ for which agents move as ``control(t, x)``, finite at the faces, says.
 
-        And the slopes of ū at the walls that it stands for, in the shape of ``wall_slopes``.
+        And the slopes of ū at the walls that it stands for, in the shape of ``wall_slopes``. In one
+        dimension.
         """
+        require_integer("dimension", self.dimension, 1, 1)
         left, right = self._beside
         between = (self.theta[:, left] + self.theta[:, right]) / 2
         theta = np.hstack([between, self.theta[:, self.walls]])
