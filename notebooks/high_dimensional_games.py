@@ -110,7 +110,7 @@ style()
 # %%
 def marginal(solution, t, first=0, second=1, cells=24, others=256):
     """Return the density of two coordinates, the others integrated out."""
-    rng, d = np.random.default_rng(0), solution.game.dimension
+    rng, d = np.random.default_rng(0), mixture.dimension
     x = np.broadcast_to(
         rng.random((d, 1, 1, others)), (d, cells, cells, others)
     ).copy()
