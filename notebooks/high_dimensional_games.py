@@ -278,7 +278,8 @@ def value_error(solution):
 def solve(case, seed):
     """Solve a game, watching the error of the value."""
     game, options = case
-    return solve_mfg_pinn(game, seed=seed, monitor=value_error, **options)
+    options = {"monitor": value_error, "tolerance": np.inf, **options}
+    return solve_mfg_pinn(game, seed=seed, **options)
 
 
 # %% [markdown]
@@ -296,7 +297,7 @@ CASES = {
     "cosine 5": (CosineGame(dimension=5), {"steps": 150}),
     "cosine 10": (cosine, {"steps": 200}),
     "mixture 2": (MixtureGame(dimension=2), {"steps": 60, **LIFTED}),
-    "mixture 5": (MixtureGame(dimension=5), {"steps": 60, **LIFTED}),
+    "mixture 5": (MixtureGame(dimension=5), {"steps": 100, **LIFTED}),
     "mixture 10": (mixture, {"steps": 50, **LIFTED}),
 }
 found = compare(solve, CASES)
@@ -733,7 +734,7 @@ show(
 # time of ours:
 
 # %%
-ADAM = {"optimizer": "adam", "steps": 1500, "tolerance": np.inf}
+ADAM = {"optimizer": "adam", "steps": 1500}
 adam = compare(solve, {"Adam": (cosine, ADAM)})
 
 # %% tags=["hide-input"]

@@ -122,6 +122,16 @@ def test_layer_trial_is_odd():
     np.testing.assert_allclose(u(T, -X), -u(T, X), atol=1e-15)
 
 
+def test_layer_residual_and_points_follow_the_local_length():
+    (condition,) = burgers_layer(BURGERS, POINTS).conditions
+    scaled = everywhere(condition.residual(lambda t, x: t * jnp.sin(x)))
+    residual = np.sin(X) + T**2 * np.sin(X) * np.cos(X) + 0.01 * T * np.sin(X)
+    np.testing.assert_allclose(scaled(T, X), np.sqrt(X**2 + 0.04**2) * residual, rtol=1e-12)
+    t, x = jax.vmap(condition.place)(jnp.stack([T, X], -1))
+    np.testing.assert_allclose(t, T, rtol=1e-12)
+    np.testing.assert_allclose(x, 0.04 * np.sinh(X * np.arcsinh(1 / 0.04)), rtol=1e-12)
+
+
 @pytest.mark.parametrize("problem", [HeatProblem(), WaveProblem()])
 def test_linear_conditions_hold_for_any_weights(problem):
     u = candidate(linear_hard, problem)
