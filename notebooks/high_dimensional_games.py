@@ -292,12 +292,12 @@ def solve(case, seed):
 # %%
 LIFTED = {"formulation": "lifted", "harmonics": 2}
 CASES = {
-    "cosine 1": (CosineGame(), {"steps": 200}),
-    "cosine 2": (CosineGame(dimension=2), {"steps": 200}),
+    "cosine 1": (CosineGame(), {"steps": 150}),
+    "cosine 2": (CosineGame(dimension=2), {"steps": 120}),
     "cosine 5": (CosineGame(dimension=5), {"steps": 150}),
     "cosine 10": (cosine, {"steps": 200}),
-    "mixture 2": (MixtureGame(dimension=2), {"steps": 60, **LIFTED}),
-    "mixture 5": (MixtureGame(dimension=5), {"steps": 100, **LIFTED}),
+    "mixture 2": (MixtureGame(dimension=2), {"steps": 40, **LIFTED}),
+    "mixture 5": (MixtureGame(dimension=5), {"steps": 80, **LIFTED}),
     "mixture 10": (mixture, {"steps": 50, **LIFTED}),
 }
 found = compare(solve, CASES)
@@ -330,10 +330,10 @@ found.table("Relative errors, five seeds: median, and [least, most]", **COLUMNS)
 # %%
 SYMMETRIC = {"architecture": "symmetric"}
 TWENTY = {"hidden": (8, 12, 12), "points": (64, 64), "exploring": 0}
-TWENTY |= {"steps": 75, **LIFTED}
+TWENTY |= {"steps": 60, **LIFTED}
 BEYOND = {
     "cosine 20": (CosineGame(dimension=20), {"steps": 100}),
-    "cosine 50": (CosineGame(dimension=50), {"steps": 130}),
+    "cosine 50": (CosineGame(dimension=50), {"steps": 100}),
     "cosine 100": (CosineGame(dimension=100), {"steps": 80, **SYMMETRIC}),
     "mixture 20": (MixtureGame(dimension=20), TWENTY),
 }
