@@ -28,7 +28,7 @@
 # games in ten dimensions are solved to {glue:text}`high_dimensional_games.cosine_10_value:.0e` in some ten
 # seconds, and one in a hundred, with errors that are known. Does it win there? Not on these games. Classical methods
 # go on as well, each with an assumption that the game fulfills: few waves, few coordinates at a time, low rank. On the
-# game of one hidden coordinate sparse waves are ahead in every dimension that we tried; on the game without one,
+# game of one hidden coordinate waves end ahead in each dimension that we tried; on the game without one,
 # waves on a tensor grid up to ten dimensions, and tensor trains of low rank in twenty. What the network has is that it
 # assumes none of this, and still comes within a few digits; whoever knows the structure of a game
 # should use it.
@@ -310,8 +310,8 @@ COLUMNS = {
     "seconds": lambda solution: solution.history.seconds[-1],
 }
 BOUNDS = {
-    "cosine 10": (1.5e-4, 4e-4, 2e-5),
-    "mixture 10": (3e-2, 4e-2, 5e-3),
+    "cosine 10": (4e-5, 6e-5, 4e-6),
+    "mixture 10": (1.3e-2, 1e-2, 2e-3),
 }
 FIELDS = ("value", "gradient", "density")
 for case, bounds in BOUNDS.items():
@@ -340,7 +340,7 @@ BEYOND = {
 beyond = compare(solve, BEYOND, seeds=(0,))
 
 # %% tags=["hide-input"]
-BOUNDS = {"cosine 50": 5e-4, "cosine 100": 6e-4, "mixture 20": 6e-2}
+BOUNDS = {"cosine 50": 1e-4, "cosine 100": 1.5e-4, "mixture 20": 4e-2}
 for case, bound in BOUNDS.items():
     key = f"high_dimensional_games.{case.replace(' ', '_')}_value"
     worst = beyond.worst(COLUMNS["u"])[case]
@@ -522,14 +522,15 @@ rows = [
     {"worst_seed": name, **dict(zip(columns, map(float, row), strict=True))}
     for name, row in zip(NAMES, judged, strict=True)
 ]
-for row, most in zip(rows, (5e-9, 5e-5), strict=True):
+BOUNDS = {"cosine 10": (1.5e-12, 1.3e-6), "mixture 10": (2e-6, 2.6e-3)}
+for row, (cost, mass) in zip(rows, BOUNDS.values(), strict=True):
     name = row["worst_seed"].replace(" ", "_")
     gain = row["exploitability"] + 2 * row["standard_error"]
     key = f"high_dimensional_games.{name}_exploitability"
-    record(key, gain, at_most=most, unit="cost")
+    record(key, gain, at_most=cost, unit="cost")
     drift = abs(row["mass_drift"]) + 2 * row["its_error"]
     key = f"high_dimensional_games.{name}_mass_drift"
-    record(key, drift, at_most=1e-3, unit="mass")
+    record(key, drift, at_most=mass, unit="mass")
 Table("No closed form used", rows, " ".join(rows[0]))
 
 # %% [markdown]
@@ -580,7 +581,7 @@ def run_rival(task):
 PLAN = {
     "grid": [(1, 20), (1, 40), (1, 80), (1, 160), (2, 10), (2, 20), (2, 40)],
     "tensor": [(d, 1) for d in (1, 2, 5, 10, 20)],
-    "sparse": [(d, 2) for d in (2, 5, 10, 20)] + [(50, 1)],
+    "sparse": [(d, 2) for d in (2, 5, 10, 20)] + [(50, 1), (100, 1)],
     "low rank": [(d, 1) for d in (2, 5, 10, 20)],
 }
 plan = [
@@ -619,13 +620,13 @@ for name, (one, two) in floors.items():
 # %% tags=["hide-input"]
 errors = {(r["game"], r["method"]): r["u"] for r in results}
 poor, network = errors["mixture 10", "sparse"], found.worst(COLUMNS["u"])
-share = {"at_least": 1, "unit": "ratio of errors"}
+RATIO = "ratio of errors"
 PREFIX = "high_dimensional_games"
 record(f"{PREFIX}.sparse_mixture_10", poor, at_least=0.05, unit="relative L2")
 gain = poor / network["mixture 10"]
-record(f"{PREFIX}.network_over_sparse", gain, **share)
+record(f"{PREFIX}.network_over_sparse", gain, at_least=5, unit=RATIO)
 gain = floors["mixture 10"][1] / network["mixture 10"]
-record(f"{PREFIX}.network_over_pairs", gain, **share)
+record(f"{PREFIX}.network_over_pairs", gain, at_least=1.5, unit=RATIO)
 for game, method, most in (
     ("cosine 20", "sparse", 5e-10),
     ("mixture 10", "tensor", 7e-10),
@@ -633,6 +634,20 @@ for game, method, most in (
 ):
     key = f"{PREFIX}.{method}_{game}_value".replace(" ", "_")
     record(key, errors[game, method], at_most=most, unit="relative L2")
+
+
+# %% tags=["hide-input"]
+leads = {}
+for game, runs in {**found.runs, **beyond.runs}.items():
+    rivals = [u for (name, _), u in errors.items() if name == game]
+    leads[game] = np.median([value_error(run) for run in runs]) / min(rivals)
+lead = min(leads.values())
+record(f"{PREFIX}.rival_lead", lead, at_least=15, unit=RATIO)
+print("network over best rival:", {k: f"{v:.0e}" for k, v in leads.items()})
+
+# %% [markdown]
+# At the end of all runs the best rival is ahead on each of these games, by a factor of
+# {glue:text}`high_dimensional_games.rival_lead:.0f` at least (medians).
 
 
 # %% tags=["hide-input"]
@@ -691,9 +706,12 @@ show(figure, alt="Six panels of error against time; see the text and the map.")
 rows = []
 for game in {**found.runs, **beyond.runs}:
     row = {"game": game}
-    for budget in (1, 10, 60):
+    for budget in (5, 20, 60):
         error, method = min(contenders(game, budget))
-        row[f"within_{budget}_s"] = f"{method}, {error:.0e}"
+        found_one = np.isfinite(error)
+        row[f"within_{budget}_s"] = (
+            f"{method}, {error:.0e}" if found_one else "none"
+        )
     rows.append(row)
 Table("The method that is ahead, and its error", rows, " ".join(rows[0]))
 
@@ -740,7 +758,8 @@ adam = compare(solve, {"Adam": (cosine, ADAM)})
 # %% tags=["hide-input"]
 ours = found.median(COLUMNS["u"])["cosine 10"]
 theirs = adam.median(COLUMNS["u"])["Adam"]
-gain = {"at_least": 10, "unit": "ratio of errors"}
+gain = {"at_least": 10, "loose": "yes or no: at least ten times"}
+gain |= {"unit": "ratio of errors"}
 record("high_dimensional_games.gain_over_adam", theirs / ours, **gain)
 times = [
     runs.median(COLUMNS["seconds"])[name]
@@ -780,7 +799,8 @@ from opifex_tutorials.verification import relative_l2
 
 wrong = relative_l2(np.array(seen), np.array(known))
 key = "high_dimensional_games.marginal_error"
-record(key, wrong, at_most=1e-2, unit="relative L2")
+percent = {"at_most": 1e-2, "loose": "a percent is hardly seen"}
+record(key, wrong, unit="relative L2", **percent)
 print(f"marginals, against those of the exact density: {wrong:.1e}")
 
 # %% [markdown]
@@ -788,8 +808,8 @@ print(f"marginals, against those of the exact density: {wrong:.1e}")
 #
 # - **Up to two dimensions** take a grid: second order, conservative, and its order can be seen.
 # - **Beyond**, ask what you know. Data of a few waves: a tensor grid of waves, as long as it fits. One or two
-#   coordinates at a time: sparse waves. Sums of few products: tensor trains. Where its assumption
-#   holds, each of these was ahead of the network on these games, at each time in the table above.
+#   coordinates at a time: sparse waves. Sums of few products: tensor trains. On each of these games
+#   one of them ended at least {glue:text}`high_dimensional_games.rival_lead:.0f` times closer than the network.
 # - **Where an assumption fails, the method that needs it fails**, and not always loudly: on the mixture game sparse
 #   waves converge to an answer that is wrong by {glue:text}`high_dimensional_games.sparse_mixture_10:.0e`.
 #   The network was {glue:text}`high_dimensional_games.network_over_sparse:.0f` times closer, and
