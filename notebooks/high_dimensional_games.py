@@ -695,11 +695,11 @@ for name, axes in zip(np.ravel(shown), panels.ravel(), strict=True):
         look = {"marker": MARKERS[n], "ls": ":", "color": COLORS[n]}
         axes.plot(*points, label=method, **look)
     axes.set(title=f"{name} dimensions", xscale="log", yscale="log")
-figure.supxlabel("time (s)")
+panels[1, 1].set_xlabel("time (s)")
 figure.supylabel("relative L2 error of u")
 handles = panels[0, 0].get_legend_handles_labels()
 figure.legend(*handles, loc="outside lower center", ncols=5)
-show(figure, alt="Six panels of error against time; see the text and the map.")
+show(figure, alt="Six panels: each network ends above its best rival.")
 
 # %% [markdown]
 # Who is ahead, at what time, where?
