@@ -408,6 +408,8 @@ def test_coordinates_outside_of_the_game_are_refused():
     ("game", "options", "message"),
     [
         (CosineGame(dimension=2), {"sampling": "gauss"}, "sampling='gauss' in 3 dimensions"),
+        (CosineGame(), {"harmonics": 2}, "harmonics=2: allowed in more than one dimension"),
+        (CosineGame(), {"exploring": 0}, "exploring=0: allowed in more than one dimension"),
         (CosineGame(dimension=2), {"harmonics": 0}, "harmonics=0"),
         (CosineGame(dimension=2), {"exploring": 101}, "exploring=101"),
         (CosineGame(dimension=2), {"architecture": "sparse"}, "architecture='sparse'"),

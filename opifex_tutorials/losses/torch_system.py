@@ -114,24 +114,33 @@ class System:
 class Drawn:
     """A system at points that depend on the parameters: where the crowd is that follows them.
 
+    The points are drawn where a step starts, at ``linearize`` or ``loss``; trials meet the same.
+
     Args:
         draw: parameters -> system.
-        stay: whether to draw once, or whenever asked.
+        stay: whether to draw for the first step only, or for every step.
     """
 
     def __init__(self, draw: Callable[[FloatArray], System], *, stay: bool = False) -> None:
         self._draw, self._stay = draw, stay
         self._system: System | None = None
 
-    def at(self, parameters: FloatArray) -> System:
-        """Return the system of a step that starts at these parameters."""
+    def _starting(self, parameters: FloatArray) -> System:
         if self._system is None or not self._stay:
             self._system = self._draw(parameters)
         return self._system
 
+    def loss(self, parameters: Tensor) -> Tensor:
+        """Return the sum of squares; PyTorch can differentiate it, with points that stand still."""
+        return self._starting(parameters.detach().numpy()).loss(parameters)
+
     def residuals(self, parameters: FloatArray) -> FloatArray:
         """Return the residuals at the points drawn last, shape (N,)."""
-        return (self._system or self.at(parameters)).residuals(parameters)
+        return (self._system or self._starting(parameters)).residuals(parameters)
+
+    def linearize(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the residuals, shape (N,), and their Jacobian, shape (N, P)."""
+        return self._starting(parameters).linearize(parameters)
 
 
 def gauss(counts: tuple[int, ...], dimension: int) -> FloatArray:

@@ -209,6 +209,8 @@ def solve_mfg_pinn(
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
     clock, many = Stopwatch(), game.dimension > 1 and formulation in MANY
+    if not many:
+        _refuse(harmonics=harmonics, exploring=exploring)
     usual = (600, 10, 10) if many else (400, 50, 50)
     asked = zip((steps, record_every, resample_every), usual, strict=True)
     steps, record_every, stay = (other if one is None else one for one, other in asked)
@@ -235,6 +237,13 @@ def solve_mfg_pinn(
         advance = _gradient_method(start, record_every, optimizer, steps)
     solution = MfgPinnSolution(game, formulate, widths, start)
     return train(schedule, solution, advance, system, clock=clock, monitor=monitor, keep_best=many)
+
+
+def _refuse(**options: int | None) -> None:
+    for name, value in options.items():
+        if value is not None:
+            where = f"allowed in more than one dimension, with a formulation among {MANY}"
+            raise ValueError(f"{name}={value!r}: {where}")
 
 
 def _checked_start(start: FloatArray, size: int) -> FloatArray:
@@ -336,13 +345,10 @@ def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Ad
     never = {"tolerance_grad": 0, "tolerance_change": 0}
     l_bfgs = torch.optim.LBFGS([parameters], line_search_fn="strong_wolfe", **budget, **never)
 
-    def advance(system: Any) -> tuple[FloatArray, int]:
+    def advance(system: System | Drawn) -> tuple[FloatArray, int]:
         def loss() -> float:
             parameters.grad = None
-            here = system
-            if hasattr(system, "at"):
-                here = system.at(parameters.detach().numpy())
-            value = here.loss(parameters)
+            value = system.loss(parameters)
             value.backward()
             return float(value.detach())
 

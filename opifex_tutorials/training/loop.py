@@ -125,17 +125,13 @@ def train(
 def levenberg_marquardt(
     start: FloatArray, steps: int, geodesic: bool = True, damping: float | None = None
 ) -> Advance:
-    """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt.
-
-    A system may be other at every step: then ``system.at(parameters)`` returns it.
-    """
+    """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
     state = LevenbergMarquardtState(start, damping)
 
-    def advance(system: Any) -> tuple[FloatArray, int]:
+    def advance(system: LeastSquares) -> tuple[FloatArray, int]:
         nonlocal state
         for count in range(steps):
-            current = system.at(state.parameters) if hasattr(system, "at") else system
-            state = levenberg_marquardt_step(current, state, geodesic=geodesic)
+            state = levenberg_marquardt_step(system, state, geodesic=geodesic)
             if state.stalled:
                 return state.parameters, count
         return state.parameters, steps
