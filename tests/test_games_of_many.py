@@ -143,7 +143,10 @@ def crowd(sign, dimension=4):
     """Mean and deviation of late particles, in deviations of the crowd from its mean."""
     game = LinearQuadraticGame(dimension=dimension)
     setting = Setting(game, 1, lifted=False)
-    slope = lambda t, x: sign * game.value_gradient(t, *x, xp=torch)  # noqa: E731
+
+    def slope(t, x):
+        return sign * game.value_gradient(t, *x, xp=torch)
+
     t, x = setting.place(sobol((0, 0))((4096,), setting.chances), slope)
     late = t > 0.8 * game.horizon
     v, center = game._shape(torch, t)[0], game._path(torch, t)[0]

@@ -306,3 +306,10 @@ def test_the_ranges_of_the_parameters(make, name, low, high):
     for beyond in (low - step, high + step):
         with pytest.raises(ValueError, match=f"{name}="):
             make(**{name: beyond})
+
+
+def test_only_a_crowd_in_all_of_space_has_moments():
+    game = LinearQuadraticGame(initial_mean=0.5, initial_variance=0.04)
+    assert game.initial_moments == pytest.approx((0.5, 0.2))
+    with pytest.raises(NotImplementedError, match="CosineGame does not know"):
+        _ = CosineGame().initial_moments

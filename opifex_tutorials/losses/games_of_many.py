@@ -123,7 +123,7 @@ class Setting:
     def _of_place(self, n: int, x: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Return the n-th waves or powers of each coordinate, with two derivatives."""
         if self.in_space:
-            mean, deviation = self.game.initial_moments  # type: ignore[attr-defined]
+            mean, deviation = self.game.initial_moments
             y = (x - mean) / deviation
             bend = n * (n - 1) / deviation**2 * y ** max(n - 2, 0)
             return [(y**n, n / deviation * y ** (n - 1), bend)]
@@ -160,7 +160,7 @@ class Setting:
             # Even and periodic: one half of the box is the mirror image of the other.
             half = self.even and game.boundary == "periodic"
             return [t, self.low + (self.high - self.low) * (z / 2 if half else z)]
-        mean, deviation = game.initial_moments  # type: ignore[attr-defined]
+        mean, deviation = game.initial_moments
         start, noise = WIDENING * torch.special.ndtri(z).unflatten(0, (2, -1))
         x, step = mean + deviation * start, t / EULER_STEPS
         kick = (2 * game.viscosity * t).sqrt() / EULER_STEPS * noise

@@ -135,7 +135,7 @@ class Program:
         self, formulate: Formulate, problem: Any, points: int, hidden: Sequence[int]
     ) -> None:
         enable_float64()
-        register(type(problem))  # type: ignore[arg-type]
+        register(type(problem))  # type: ignore[arg-type]  # a cached function: types are hashable
         self.formulate, self.points = formulate, points
         self._made_of = formulate, problem, points, tuple(hidden)
         formulation = formulate(problem, points)
@@ -289,6 +289,7 @@ def register(kind: type) -> None:
     Args:
         kind: a frozen dataclass; ``ValueError`` for any other type.
     """
+    # Only this attribute, which the type stubs lack, tells whether a dataclass is frozen.
     if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise ValueError(f"problem of type {kind.__name__}: allowed are frozen dataclasses")
     names = tuple(field.name for field in fields(kind))

@@ -188,6 +188,11 @@ class MeanFieldGame:
         low, high = self._box()
         return low + (high - low) * cube
 
+    @property
+    def initial_moments(self) -> tuple[float, float]:
+        """Mean and standard deviation of every coordinate of a crowd in all of space at t = 0."""
+        raise NotImplementedError(f"{type(self).__name__} does not know how its crowd is spread")
+
     def laplacians(self, t: Any, *x: Any, xp: Any = np) -> Any:
         """Return the exact Δu and Δ log m, with a leading axis of length 2."""
         return xp.stack(self._laplacians(xp, *self._points(xp, t, x)))

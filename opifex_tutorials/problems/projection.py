@@ -41,7 +41,8 @@ def projection_error(
         seed: of both.
 
     Returns:
-        The error, and its standard error.
+        The error, and its standard error. The estimate of the squared error has no bias, and so
+        can come out negative; then the error is zero, to within the standard error.
 
     Raises:
         ValueError: for a bad argument.
