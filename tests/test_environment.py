@@ -50,11 +50,20 @@ CRASH = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
 
 def test_one_verdict_for_each_way_to_fail(set_up):
     set_up("good", version="1.5")
+    set_up("candidate", version="2.0rc1")
     set_up("old", version="1.9")
     set_up("new", version="3.0")
     set_up("unimportable", version="1.0", code="raise ImportError('libdemo.so: not found')")
     set_up("crashing", version="1.0", code=CRASH)
-    wanted = ["good>=1", "old>=2", "new>=2,<3", "gone>=1", "unimportable>=1", "crashing>=1"]
+    wanted = [
+        "good>=1",
+        "candidate>=1",
+        "old>=2",
+        "new>=2,<3",
+        "gone>=1",
+        "unimportable>=1",
+        "crashing>=1",
+    ]
     wanted += ['elsewhere>=1; sys_platform == "never"', 'nice>=4; extra == "tracking"']
     wanted += ['tool>=1; extra == "test"']
     lines = [f"Requires-Dist: {line}\n" for line in wanted]
@@ -64,6 +73,7 @@ def test_one_verdict_for_each_way_to_fail(set_up):
     assert {name: line["verdict"] for name, line in found.items()} == {
         "python": "outdated",
         "good": "ok",
+        "candidate": "ok",
         "old": "outdated",
         "new": "outdated",
         "gone": "missing",

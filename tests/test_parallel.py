@@ -56,6 +56,28 @@ def test_what_the_caller_asked_of_xla_stays(tmp_path):
     assert result.stdout.strip() == "(4, '--xla_cpu_multi_thread_eigen=false')", result.stderr
 
 
+def test_few_tasks_on_many_cores_have_one_thread_each(tmp_path):
+    """Left alone, the cores would be divided among the workers: four threads for each of two."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        """if True:
+        import os
+        os.cpu_count = lambda: 8
+        os.sched_getaffinity = lambda process: set(range(8))
+        from opifex_tutorials.parallel import side_by_side
+        def work(number):
+            import os
+            return os.environ["OMP_NUM_THREADS"]
+        print(*side_by_side(work, [0, 1]))
+        """
+    )
+    unset = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, env=unset
+    )
+    assert result.stdout.strip() == "1 1", result.stderr
+
+
 def test_an_error_in_a_worker_is_raised_here():
     def fail(number):
         raise ValueError(f"number={number}")

@@ -144,3 +144,11 @@ def test_progress_is_silent_in_a_build(monkeypatch, capsys):
     monkeypatch.setenv("OPIFEX_LEDGER", "somewhere")
     assert list(progress([1, 2], "steps")) == [1, 2]
     assert capsys.readouterr().err == ""
+
+
+def test_progress_is_silent_in_a_worker_process(monkeypatch, capsys):
+    monkeypatch.delenv("OPIFEX_LEDGER", raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: "the one with the terminal")
+    assert list(progress([1, 2], "steps")) == [1, 2]
+    assert capsys.readouterr().err == ""

@@ -315,3 +315,17 @@ def test_with_fewer_residuals_than_parameters_the_step_is_the_same(geodesic):
     predicted = move @ (J.T @ J @ move + 2 * damping * move)
     gain = (r @ r - found.loss) / predicted
     assert found.damping == pytest.approx(damping * max(1 / 3, 1 - (2 * gain - 1) ** 3))
+
+
+def test_with_fewer_residuals_than_parameters_the_gain_is_the_same():
+    """Where a step is neither very good nor very bad, the damping tells what was predicted."""
+    system, start, damping = Wavy(), 0.2 * np.arange(9.0), 0.1
+    r, J = system.linearize(start)
+    move = -np.linalg.solve(J.T @ J + damping * np.eye(9), J.T @ r)
+    found = levenberg_marquardt_step(
+        system, LevenbergMarquardtState(start, damping), geodesic=False
+    )
+    predicted = r @ r - np.sum((r + J @ move) ** 2)
+    gain = (r @ r - np.sum(system.residuals(start + move) ** 2)) / predicted
+    assert 1 / 3 < 1 - (2 * gain - 1) ** 3 < 1
+    assert found.damping == pytest.approx(damping * (1 - (2 * gain - 1) ** 3), rel=1e-9)

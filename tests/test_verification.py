@@ -16,6 +16,7 @@ from opifex_tutorials.problems.mean_field_games import (
     TravellingGaussianGame,
 )
 from opifex_tutorials.solvers import solve_mfg_grid
+from opifex_tutorials.solvers.mfg_scheme import MeanFieldGameScheme
 from opifex_tutorials.verification import (
     convergence_order,
     exploitability,
@@ -327,3 +328,19 @@ def test_a_wrong_wall_is_exploitable_in_the_game_with_the_right_one():
 def test_a_solution_of_another_game_is_judged_in_this_one():
     other = solve_mfg_grid(CosineGame(alpha=0.5), cells=40, steps=40)
     assert exploitability(CosineGame(), other) > 1e-5
+
+
+def test_the_crowd_that_a_control_transports_is_positive(monkeypatch):
+    """The example empties cells fast; the midpoint rule alone would make some of them negative."""
+    game, crowds = ExampleGame(), []
+    best_response = MeanFieldGameScheme.best_response
+
+    def seen(scheme, m, u=None):
+        crowds.append(scheme.densities(m))
+        return best_response(scheme, m, u)
+
+    control = solve_mfg_grid(game, cells=40, steps=40).control
+    monkeypatch.setattr(MeanFieldGameScheme, "best_response", seen)
+    assert exploitability(game, control, cells=40, steps=40) > 0
+    assert len(crowds) == 1
+    assert crowds[0].min() > 0
