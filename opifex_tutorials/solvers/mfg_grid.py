@@ -21,7 +21,6 @@ from opifex_tutorials.validation import (
     require_integer,
 )
 
-KEEP = (0.6, 0.5, 0.25, 0.0)  # tried in turn until the density is positive; 0 is implicit Euler
 # Cells beyond a periodic or mirroring wall; a spline forgets its ends by 2 + √3 per cell.
 PADDING = 8
 
@@ -203,8 +202,7 @@ def solve_mfg_grid(
     try:
         u, m, euler = _start(scheme, around if start is None else start, iterate)
         history = History()
-        for keep in KEEP if order == 2 else KEEP[-1:]:
-            scheme.limit(euler, keep)
+        for _ in scheme.limits(euler):
             u, m = iterate(u, m, method)
             densities = scheme.densities(m)
             if (densities > 0).all():

@@ -19,7 +19,7 @@ the transpose of the linearized discrete HJB equation (Achdou & Capuzzo-Dolcetta
     \bar u = \theta u^n + (1 - \theta) u^{n+1}, \quad \bar m = \theta m^{n+1} + (1 - \theta) m^n.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from opifex_tutorials.validation import FloatArray, require_between, require_cho
 Boundary = Callable[[FloatArray, float], tuple[ArrayLike, ArrayLike]]
 Control = Callable[[FloatArray, FloatArray], ArrayLike]  # (t, x) -> velocity
 POLICY_ITERATIONS = 50
+KEEP = (0.6, 0.5, 0.25, 0.0)  # tried in turn until the density is positive; 0 is implicit Euler
 
 
 def _check_plane(game: MeanFieldGame, **options: Any) -> None:
@@ -185,6 +186,15 @@ class MeanFieldGameScheme:
         hops = self._difference.T @ (self.rates(self.jumps(now)) * (self.here @ mean))
         source = np.diff(m, axis=0) / self.dt - fokker_planck - hops.reshape(shape)
         self._inflow += source - source.mean(axis=1, keepdims=True)  # nobody enters or leaves
+
+    def limits(self, densities: FloatArray) -> Iterator[float]:
+        """Set θ as ``limit`` does, more and more of it: leave the loop at a positive density.
+
+        The last is implicit Euler, which always has one; the scheme of first order starts there.
+        """
+        for keep in KEEP if self.order == 2 else KEEP[-1:]:
+            self.limit(densities, keep)
+            yield keep
 
     def limit(self, densities: FloatArray, keep: float = 0.6) -> None:
         """Set θ to 1/2, but more where Euler's step empties a cell too fast.

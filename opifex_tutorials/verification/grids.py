@@ -96,11 +96,12 @@ def exploitability(
         cells, order = 160 if cells is None else cells, 2 if order is None else order
         steps = cells if steps is None else steps
         scheme = MeanFieldGameScheme(game, cells, steps, order, boundary, interval)
-        if order == 2:  # as the solver does, for a positive density
-            scheme.set_theta(1.0)
-            euler = scheme.transport(scheme.rates(scheme.jumps_of(control)[0]))
-            scheme.limit(scheme.densities(euler))
-        chosen, at_walls = scheme.jumps_of(control)
+        scheme.set_theta(1.0)
+        euler = scheme.transport(scheme.rates(scheme.jumps_of(control)[0]))
+        for _ in scheme.limits(scheme.densities(euler)):  # as the solver does
+            chosen, at_walls = scheme.jumps_of(control)
+            if (scheme.densities(scheme.transport(scheme.rates(chosen))) > 0).all():
+                break
         misfit = at_walls - scheme.wall_slopes
     rates = scheme.rates(chosen)
     m = scheme.transport(rates)
