@@ -13,7 +13,7 @@ from opifex_tutorials.problems.mean_field_games import (
 )
 from opifex_tutorials.problems.projection import projection_error
 from opifex_tutorials.solvers import solve_mfg_low_rank, solve_mfg_spectral
-from opifex_tutorials.solvers.mfg_low_rank import block, combine, compress, cross, inner, mirrored
+from opifex_tutorials.solvers.tensor_trains import block, combine, compress, cross, inner, mirrored
 from opifex_tutorials.training.history import ConvergenceError
 from opifex_tutorials.verification import mass_drift, relative_l2
 

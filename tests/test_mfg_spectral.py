@@ -12,7 +12,7 @@ from opifex_tutorials.problems.mean_field_games import (
     MixtureGame,
 )
 from opifex_tutorials.solvers import solve_mfg_grid, solve_mfg_spectral
-from opifex_tutorials.solvers.mfg_spectral import SparseBasis, TensorBasis, Waves
+from opifex_tutorials.solvers.waves import SparseBasis, TensorBasis, Waves
 from opifex_tutorials.training.history import ConvergenceError
 from opifex_tutorials.verification import convergence_order, mass_drift, relative_l2
 
