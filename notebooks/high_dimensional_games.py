@@ -637,17 +637,28 @@ plan = [
 ]
 tasks = [(method, MAKE[name](d), n) for name, d, method, n in plan]
 outcomes = side_by_side(run_rival, tasks)
-results = [
-    {"game": f"{name} {d}", "d": d, "method": method, "seconds": s, "u": u}
-    for (name, d, method, _), (s, u, _) in zip(plan, outcomes, strict=True)
-    if np.isfinite(u)
+rows = [
+    {"game": f"{name} {d}", "method": method, "seconds": s, "u": u, "why": why}
+    for (name, d, method, _), (s, u, why) in zip(plan, outcomes, strict=True)
 ]
+results = [row for row in rows if not row["why"]]
 Table("Rivals: time and error of the value", results, "game method seconds u")
 
 # %% [markdown]
-# The grid ended at two dimensions, the tensor grid of waves at ten: in twenty it would have three
-# billion points. How far can *any* sum of functions of one coordinate go, or of two? The best such sums
-# leave
+# Four of these runs gave no answer, and said why:
+
+# %% tags=["hide-input"]
+failures = [row for row in rows if row["why"]]
+expected = {(f"{name} 20", "tensor") for name in MAKE}
+expected |= {(f"mixture {d}", "sparse") for d in (50, 100)}
+assert {(row["game"], row["method"]) for row in failures} == expected
+Table("No answer", failures, "game method why")
+
+# %% [markdown]
+# The tensor grid of waves does not fit in twenty dimensions, where it has three billion points. Of the sparse
+# bases only that of single coordinates fits, in fifty dimensions, into the memory that is allowed by default, and
+# with it the iteration breaks down on the mixture game.
+# How far can *any* sum of functions of one coordinate go, or of two? The best such sums leave
 
 # %%
 from opifex_tutorials.problems.projection import projection_error

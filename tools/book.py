@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from opifex_tutorials.tables import readable
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
@@ -400,16 +402,11 @@ def results_page(pages: dict[str, Any]) -> str:
         lines += [f"## {_title(name)}", "", f"Chapter {{doc}}`../notebooks/{name}`.", ""]
         lines += ["| result | value | unit | bound | margin |", "|---|--:|---|--:|---|"]
         for key, r in page["results"].items():
-            result, value, factor = key.partition(".")[2], number(r["value"]), margin(r)
+            result, value, factor = key.partition(".")[2], readable(r["value"]), margin(r)
             lines.append(f"| `{result}` | {value} | {r['unit']} | {r['bound']} | {factor} |")
         versions = ", ".join(f"{package} {v}" for package, v in page["versions"].items())
         lines += ["", f"Computed with Python {page['python']} on {page['system']}: {versions}.", ""]
     return "\n".join(lines) + "\n"
-
-
-def number(value: float) -> str:
-    """A value as the tables of the chapters show it."""
-    return f"{value:,.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def margin(result: dict[str, Any]) -> str:
