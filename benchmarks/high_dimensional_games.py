@@ -29,7 +29,13 @@ from opifex_tutorials.training.levenberg_marquardt import (
 )
 from opifex_tutorials.verification import relative_errors
 
-LIFTED: dict[str, Any] = {"formulation": "lifted", "harmonics": 2}
+# A narrow first layer: the time of a step grows with the square of the number of parameters.
+LIFTED: dict[str, Any] = {
+    "formulation": "lifted",
+    "harmonics": 2,
+    "hidden": (8, 12, 12),
+    "points": (64, 64),
+}
 SYMMETRIC: dict[str, Any] = {"architecture": "symmetric", "harmonics": 1, "points": (16, 32)}
 #: Budgets are those with which a run takes about as long as it may on one quiet core.
 CASES = {
@@ -44,18 +50,18 @@ CASES = {
         {**SYMMETRIC, "steps": 300},
     ),
     "mixture, d = 5": (MixtureGame(dimension=5), {**LIFTED, "steps": 300}),
-    "mixture, d = 10": (MixtureGame(dimension=10), {**LIFTED, "steps": 200}),
+    "mixture, d = 10": (MixtureGame(dimension=10), {**LIFTED, "steps": 300}),
     "mixture, second harmonics, d = 10": (
         MixtureGame(dimension=10, harmonics=2),
-        {**LIFTED, "steps": 200},
+        {**LIFTED, "steps": 300},
     ),
     "mixture, d = 20": (
         MixtureGame(dimension=20),
-        {**LIFTED, "steps": 150, "points": (64, 64)},
+        {**LIFTED, "steps": 150},
     ),
     "mixture, second harmonics, d = 20": (
         MixtureGame(dimension=20, harmonics=2),
-        {**LIFTED, "steps": 150, "points": (64, 64)},
+        {**LIFTED, "steps": 150},
     ),
 }
 DIMENSIONS = (2, 5, 10, 20, 50, 100)

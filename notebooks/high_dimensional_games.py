@@ -117,7 +117,7 @@ style()
 
 
 # %%
-def marginal(solution, t, first=0, second=1, cells=24, others=256):
+def marginal(solution, t, first=0, second=1, cells=20, others=128):
     """Return the density of two coordinates, the others integrated out."""
     rng, d = np.random.default_rng(0), mixture.dimension
     x = np.broadcast_to(
@@ -293,10 +293,12 @@ def solve(case, seed):
 # to give the network what is known of diffusion. Its trial function starts from the data as they
 # would diffuse in an empty game, and it sees the data, and waves that decay as they should
 # (`formulation="lifted"`, and $\cos 4\pi x_i$, $\sin 4\pi x_i$ beside $\cos 2\pi x_i$, $\sin 2\pi x_i$).
-# On the cosine game that would give the hidden function away, so we do not use it there.
+# On the cosine game that would give the hidden function away, so we do not use it there. So many inputs
+# make a large first layer: with eight neurons instead of twelve behind them the network has a quarter fewer
+# parameters, and the time of a step grows with the square of their number.
 
 # %%
-LIFTED = {"formulation": "lifted", "harmonics": 2}
+LIFTED = {"formulation": "lifted", "harmonics": 2, "hidden": (8, 12, 12)}
 CASES = {
     "cosine 1": (CosineGame(), {"steps": 150}),
     "cosine 2": (CosineGame(dimension=2), {"steps": 120}),
@@ -304,7 +306,7 @@ CASES = {
     "cosine 10": (cosine, {"steps": 200}),
     "mixture 2": (MixtureGame(dimension=2), {"steps": 40, **LIFTED}),
     "mixture 5": (MixtureGame(dimension=5), {"steps": 80, **LIFTED}),
-    "mixture 10": (mixture, {"steps": 50, **LIFTED}),
+    "mixture 10": (mixture, {"steps": 80, **LIFTED}),
 }
 found = compare(solve, CASES)
 
@@ -338,7 +340,7 @@ scores.table(
 # %% tags=["hide-input"]
 BOUNDS = {
     "cosine 10": (4e-5, 6e-5, 4e-6),
-    "mixture 10": (1.3e-2, 1e-2, 2e-3),
+    "mixture 10": (7e-3, 9e-3, 1.3e-3),
 }
 FIELDS = ("value", "gradient", "density")
 worst_scores = scores.worst(np.array)
@@ -355,17 +357,17 @@ for case, bounds in BOUNDS.items():
 # without it:
 
 # %%
-WITHOUT = {"steps": 80, "harmonics": 2}
+WITHOUT = {"steps": 80, "harmonics": 2, "hidden": (8, 12, 12)}
 plain = compare(solve, {"mixture 5": (MixtureGame(dimension=5), WITHOUT)})
 
 # %% tags=["hide-input"]
 plain_error = plain.median(value_error)["mixture 5"]
 lifted_error = found.median(value_error)["mixture 5"]
 key = "high_dimensional_games.without_lift"
-record(key, plain_error, at_least=1e-2, unit="relative L2")
+record(key, plain_error, at_least=2e-2, unit="relative L2")
 ratio = plain_error / lifted_error
 key = "high_dimensional_games.lift_gain"
-record(key, ratio, at_least=4, unit="ratio of errors")
+record(key, ratio, at_least=10, unit="ratio of errors")
 print(f"value, median: {plain_error:.1e} without, {lifted_error:.1e} with")
 
 # %% [markdown]
@@ -375,13 +377,12 @@ print(f"value, median: {plain_error:.1e} without, {lifted_error:.1e} with")
 
 # %%
 SYMMETRIC = {"architecture": "symmetric"}
-TWENTY = {"hidden": (8, 12, 12), "points": (64, 64), "exploring": 0}
-TWENTY |= {"steps": 60, **LIFTED}
+TWENTY = {"points": (64, 64), "exploring": 0, "steps": 60, **LIFTED}
 BEYOND = {
-    "cosine 20": (CosineGame(dimension=20), {"steps": 100}),
-    "cosine 50": (CosineGame(dimension=50), {"steps": 100}),
-    "cosine 100": (CosineGame(dimension=100), {"steps": 80, **SYMMETRIC}),
     "mixture 20": (MixtureGame(dimension=20), TWENTY),
+    "cosine 100": (CosineGame(dimension=100), {"steps": 80, **SYMMETRIC}),
+    "cosine 50": (CosineGame(dimension=50), {"steps": 100}),
+    "cosine 20": (CosineGame(dimension=20), {"steps": 100}),
 }
 beyond = compare(solve, BEYOND, seeds=(0,))
 
@@ -567,7 +568,7 @@ rows = [
     {"worst_seed": name, **dict(zip(columns, map(float, row), strict=True))}
     for name, row in zip(NAMES, judged, strict=True)
 ]
-BOUNDS = {"cosine 10": (1.5e-12, 1.3e-6), "mixture 10": (2e-6, 2.6e-3)}
+BOUNDS = {"cosine 10": (1.5e-12, 1.3e-6), "mixture 10": (5e-7, 4e-4)}
 for row, (cost, mass) in zip(rows, BOUNDS.values(), strict=True):
     name = row["worst_seed"].replace(" ", "_")
     gain = row["exploitability"] + 2 * row["standard_error"]
@@ -624,10 +625,10 @@ def run_rival(task):
 
 # %% tags=["hide-input"]
 PLAN = {
-    "grid": [(1, 20), (1, 40), (1, 80), (1, 160), (2, 10), (2, 20), (2, 40)],
+    "low rank": [(d, 1) for d in (20, 10, 5, 2)],
     "tensor": [(d, 1) for d in (1, 2, 5, 10, 20)],
     "sparse": [(d, 2) for d in (2, 5, 10, 20)] + [(50, 1), (100, 1)],
-    "low rank": [(d, 1) for d in (2, 5, 10, 20)],
+    "grid": [(1, 20), (1, 40), (1, 80), (1, 160), (2, 10), (2, 20), (2, 40)],
 }
 plan = [
     (name, d, method, n)
@@ -680,9 +681,9 @@ RATIO = "ratio of errors"
 PREFIX = "high_dimensional_games"
 record(f"{PREFIX}.sparse_mixture_10", poor, at_least=0.05, unit="relative L2")
 gain = poor / network["mixture 10"]
-record(f"{PREFIX}.network_over_sparse", gain, at_least=5, unit=RATIO)
+record(f"{PREFIX}.network_over_sparse", gain, at_least=10, unit=RATIO)
 gain = floors["mixture 10"][1] / network["mixture 10"]
-record(f"{PREFIX}.network_over_pairs", gain, at_least=1.5, unit=RATIO)
+record(f"{PREFIX}.network_over_pairs", gain, at_least=3, unit=RATIO)
 for game, method, most in (
     ("cosine 20", "sparse", 5e-10),
     ("mixture 10", "tensor", 7e-10),

@@ -193,7 +193,8 @@ def solve_mfg_pinn(
         exploring: how many of them, in more than one dimension, see points of their own, half as
             many; by default a sixth.
         resample_every: new Sobol points after so many steps, a multiple of ``record_every``; by
-            default 50, in more than one dimension 10. L-BFGS keeps its points.
+            default the least one that is no less than 50, in more than one dimension 10. L-BFGS
+            keeps its points.
         tolerance: largest allowed root mean square of the residuals on held-out points.
         record_every: distance of entries of the history, in steps; by default 50, in more than one
             dimension 10.
@@ -212,11 +213,14 @@ def solve_mfg_pinn(
     if not many:
         _refuse(harmonics=harmonics, exploring=exploring)
     usual = (600, 10, 10) if many else (400, 50, 50)
-    asked = zip((steps, record_every, resample_every), usual, strict=True)
-    steps, record_every, stay = (other if one is None else one for one, other in asked)
+    asked = zip((steps, record_every), usual, strict=False)
+    steps, record_every = (other if one is None else one for one, other in asked)
+    require_integer("record_every", record_every, 1, 10**6)
+    if resample_every is None:
+        resample_every = record_every * -(-usual[2] // record_every)
     sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
     require_choice("sampling", sampling, ("gauss", "sobol"))
-    every = None if sampling == "gauss" else stay
+    every = None if sampling == "gauss" else resample_every
     schedule = Schedule(seed, optimizer, steps, record_every, every, tolerance)
     if many:
         powers = (2 if game.boundary == "exact" else 1) if harmonics is None else harmonics
