@@ -100,6 +100,30 @@ def burgers_layer(problem: BurgersProblem, points: int) -> Formulation:
     return Formulation(Trial(features, candidate), (Condition(scaled_residual, place, 2, points),))
 
 
+def burgers_slab(problem: BurgersProblem, points: int) -> Formulation:
+    r"""For a network that is zero at the start: conditions, symmetry and stretched coordinate.
+
+    .. math:: \hat u = -\sin \pi x + \frac{x (1 - |x|)}{\sqrt{x^2 + \delta^2}}\, N(t, s(|x|))
+
+    A solver that goes from slab to slab of time adds what makes N zero at t = 0. Residual, points
+    and δ as in :func:`burgers_layer`.
+    """
+    width = layer_width(problem)
+
+    def features(t: jax.Array, x: jax.Array) -> jax.Array:
+        distance = centered(stretch(jnp.abs(x), width), 0.0, 1.0)
+        return jnp.stack([centered(t, 0.0, problem.final_time), distance])
+
+    def candidate(N: Field) -> Field:
+        def u(t: jax.Array, x: jax.Array) -> jax.Array:
+            mask = x * (1 - jnp.abs(x)) / jnp.sqrt(x**2 + width**2)
+            return -jnp.sin(jnp.pi * x) + mask * N(t, x)
+
+        return u
+
+    return Formulation(Trial(features, candidate), burgers_layer(problem, points).conditions)
+
+
 def _equation(problem: BurgersProblem, points: int) -> Condition:
     return Condition(lambda u: burgers_residual(problem, u), interior(problem.bounds), 2, points)
 

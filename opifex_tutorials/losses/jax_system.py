@@ -23,6 +23,7 @@ from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.validation import FloatArray
 
 Field = Callable[..., jax.Array]  # scalar coordinates -> a scalar
+Operator = Callable[[Any, Field], Field]  # (problem, candidate) -> what to evaluate of it
 Points = tuple[jax.Array, ...]  # for each condition, points of the unit cube, shape (n, dimension)
 
 
@@ -45,6 +46,11 @@ def derivative(u: Field, argument: int) -> Field:
         return jax.jvp(along, (z,), (jnp.ones_like(z),))[1]
 
     return u_z
+
+
+def identity(problem: Any, u: Field) -> Field:
+    """Return the candidate itself: the operator that evaluates a solution."""
+    return u
 
 
 def interior(bounds: dict[str, tuple[float, float]]) -> Callable[[jax.Array], tuple[Any, ...]]:
@@ -144,7 +150,7 @@ class Program:
         self.widths = (inputs, *hidden, formulation.outputs)
         self._graph, state = nnx.split(MLP(self.widths, rngs=nnx.Rngs(0)))
         self.weights = ravel_pytree(state)[1]  # flat parameters -> those of the network
-        self.evaluate = jax.jit(jax.vmap(self.field, in_axes=(None, None, 0)))
+        self.operated = cache(self._operated)
         self.residuals = jax.jit(self._residuals)
         self.linearize = jax.jit(self._linearize)
 
@@ -166,10 +172,18 @@ class Program:
             for c, s in zip(conditions, streams, strict=True)
         )
 
-    def field(self, problem: Any, parameters: jax.Array, point: tuple[jax.Array, ...]) -> jax.Array:
-        """Evaluate the candidate at one point, given by its coordinates."""
-        trial = self.formulate(problem, self.points).trial
-        return trial.candidate(self._network(trial, parameters))(*point)
+    def _operated(self, operator: Operator) -> Callable[..., jax.Array]:
+        """Compile (problem, parameters, *coordinates) -> what the operator gives, shape (N,)."""
+
+        def at_one_point(problem: Any, parameters: jax.Array, *point: jax.Array) -> jax.Array:
+            trial = self.formulate(problem, self.points).trial
+            return operator(problem, trial.candidate(self._network(trial, parameters)))(*point)
+
+        def at_all(problem: Any, parameters: jax.Array, *points: jax.Array) -> jax.Array:
+            over = (None, None, *(0 for _ in points))
+            return jax.vmap(at_one_point, over)(problem, parameters, *points)
+
+        return jax.jit(at_all)
 
     def loss(self, parameters: jax.Array, data: tuple[Any, Points]) -> jax.Array:
         """Return the sum of mean squares of all conditions; data are problem and points."""

@@ -6,8 +6,10 @@ from typing import Any
 _MODULES = {
     "feynman_kac_value": "feynman_kac",
     "learn_boundary": "boundary_inverse",
+    "solve_burgers_features": "burgers_features",
     "solve_burgers_grid": "burgers_grid",
     "solve_burgers_pinn": "burgers_pinn",
+    "solve_linear_features": "linear_features",
     "solve_linear_pinn": "linear_pinn",
     "solve_mfg_grid": "mfg_grid",
     "solve_mfg_hybrid": "mfg_hybrid",

@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike
 
 from opifex_tutorials.losses.jax_system import (
     Formulate,
+    Operator,
     Program,
     System,
     compile_kind,
     compile_program,
+    identity,
 )
 from opifex_tutorials.training.gradient import (
     Block,
@@ -56,12 +58,21 @@ class PinnSolution:
         Raises:
             ValueError: for coordinates that do not, or lie outside of the domain.
         """
+        return self.apply(identity, *coordinates)
+
+    def apply(self, operator: Operator, *coordinates: ArrayLike) -> FloatArray:
+        """Evaluate what an operator makes of the solution, such as its residual or its slope.
+
+        Args:
+            operator: (problem, candidate) -> field. It is compiled once for the same function.
+            coordinates: as for the solution itself.
+        """
         arrays = require_coordinates(self.problem.bounds, *coordinates)
-        compiled = compile_program(self.formulate, self.problem, self.points, self.hidden)
-        flat = tuple(jnp.asarray(a.ravel()) for a in arrays)
-        return np.asarray(compiled.evaluate(self.problem, self.parameters, flat)).reshape(
-            arrays[0].shape
+        program = compile_program(self.formulate, self.problem, self.points, self.hidden)
+        values = program.operated(operator)(
+            self.problem, self.parameters, *(a.ravel() for a in arrays)
         )
+        return np.asarray(values).reshape(arrays[0].shape)
 
 
 @lru_cache(maxsize=32)
