@@ -43,7 +43,7 @@ CASES = {
     "cosine, d = 50": (CosineGame(dimension=50), {"steps": 250}),
     "cosine, d = 100, symmetric": (CosineGame(dimension=100), {**SYMMETRIC, "steps": 300}),
     "linear-quadratic, d = 10": (LinearQuadraticGame(dimension=10), {"steps": 400}),
-    "linear-quadratic, d = 50": (LinearQuadraticGame(dimension=50), {**SYMMETRIC, "steps": 300}),
+    "linear-quadratic, d = 50": (LinearQuadraticGame(dimension=50), {**SYMMETRIC, "steps": 500}),
     "travelling Gaussian, d = 10": (TravellingGaussianGame(dimension=10), {"steps": 400}),
     "travelling Gaussian, d = 50": (
         TravellingGaussianGame(dimension=50),
@@ -107,7 +107,7 @@ def print_steps():
 def main(words=(), seeds=range(5)):
     """Print the rows whose names contain one of the words, five seeds each, side by side."""
     cases = {name: c for name, c in CASES.items() if not words or any(w in name for w in words)}
-    columns = dict(zip(("u", "grad u", "m", "wall", "processor"), range(5), strict=True))
+    columns = dict(zip(("u", "gradient_of_u", "m", "wall", "processor"), range(5), strict=True))
     for name, case in cases.items():  # row by row, so that an interrupted run leaves something
         found = compare(measure, {name: case}, seeds)
         quantities = {title: lambda run, i=i: run[i] for title, i in columns.items()}

@@ -24,14 +24,15 @@
 #   - {glue:text}`high_dimensional_games.peak_memory:.0f` MB
 # ```
 #
-# A grid with 20 cells a side has $20^d$ cells, and ends at three or four dimensions. A network goes on: here
+# A grid with 20 cells a side has $20^d$ cells, and ends after a few dimensions. A network goes on: here
 # it solves a game in ten dimensions whose value depends on one hidden coordinate to
 # {glue:text}`high_dimensional_games.cosine_10_value:.0e`, and a harder one, without such a coordinate, to
 # {glue:text}`high_dimensional_games.mixture_10_value:.0e` (worst of five seeds). Does it win there? Not on these
 # games. Classical methods go on as well, each with an assumption that the game fulfills: few waves, few coordinates
 # at a time, low rank. On the first game waves end ahead in each dimension that we tried; on the second, waves on a
-# tensor grid up to ten dimensions, and tensor trains of low rank in twenty. The network needs none of these
-# assumptions; whoever knows the structure of a game should use it.
+# tensor grid up to ten dimensions, and tensor trains of low rank in twenty. The network was
+# told less, not nothing: its inputs are a few waves, on the second game it knows diffusion, and in a hundred
+# dimensions it assumes symmetry. Whoever knows the structure of a game should use it.
 #
 # In {doc}`mfg_pinn` a person of the crowd is a point on a line. People differ in more than a place:
 # wealth, age, how far they live from work, what they think about ten questions. A crowd with $d$
@@ -40,7 +41,7 @@
 # %% [markdown]
 # ## What you will learn
 #
-# - why a grid ends at three or four dimensions, and what a network needs instead: derivatives at
+# - why a grid ends after a few dimensions, and what a network needs instead: derivatives at
 #   a cost that is linear in the dimension;
 # - how to solve a mean field game in 10, 50 and 100 dimensions, with errors that are known;
 # - how to judge a solution there without a closed form: exploitability and mass from random paths;
@@ -71,8 +72,8 @@ for d, count in cells.items():
     print(f"d = {d}: {count:.0e} cells, {8 * count:.0e} bytes at one time")
 
 # %% [markdown]
-# In three dimensions the unknowns at all times fit into the memory of a laptop; in ten, one field at
-# one time takes eighty terabytes; in fifty, there are more cells than atoms in the solar system.
+# In five dimensions both fields at twenty times take about a gigabyte, and a solver needs more than its
+# fields; in ten, one field at one time takes eighty terabytes; in fifty, there are more cells than atoms in the solar system.
 #
 # Two games serve as tests, both on the unit torus, both with an equilibrium in closed form of the
 # shape $u = -2\nu\log\varphi$, $m = \varphi\psi$ {cite}`gueant2012`, where $\varphi$ and $\psi$
@@ -89,6 +90,12 @@ for d, count in cells.items():
 # \varphi = \sum_{r=1}^{3} w_r \prod_{i=1}^d
 # \bigl(1 + a_{ri} e^{4\pi^2\nu(t - T)} \cos(2\pi x_i + \theta_{ri})\bigr).
 # $$
+#
+# The density is $m = \varphi\psi$ with a ψ of the same shape, where waves decay as $e^{-4\pi^2\nu t}$, scaled to
+# mass one. The running cost is $F = f(m) - f(\varphi\psi)$, with $f(m) = m$ in the cosine game and $\log m$ in the
+# mixture game: it pushes the crowd toward the equilibrium, and is zero there. The amplitudes shrink like
+# $1/\sqrt d$, so that $\log\varphi$ varies as much in any dimension; with amplitudes that stay
+# (`amplitudes="raw"`) the game is harder, and we did not try it here.
 #
 # One product alone would separate, $u$ would be a sum of functions of one coordinate each, and $d$
 # grids in one dimension would do. A sum of three does not.
@@ -113,7 +120,7 @@ style()
 
 # %% [markdown]
 # Nobody can look at a density over ten dimensions. What can be seen is its *marginals*: the density
-# of two of the attributes, whatever the others are.
+# of two of the attributes, the mean over the others.
 
 
 # %%
@@ -233,8 +240,8 @@ axes.legend()
 show(
     figure,
     alt="Time of a Laplacian against the dimension, both axes logarithmic: the "
-    "line of nested derivatives is steeper and far above that of the forward "
-    "Laplacian.",
+    "line of nested derivatives is steeper, and far above that of the forward "
+    "Laplacian in many dimensions.",
 )
 
 # %% tags=["hide-input"]
@@ -251,8 +258,8 @@ record("high_dimensional_games.laplacian_gain", gain, unit="s/s")
 print(f"largest difference {difference:.0e}; d = 100: {gain:.0f} times as fast")
 
 # %% [markdown]
-# Both give the same numbers. In 100 dimensions the forward Laplacian took a
-# {glue:text}`high_dimensional_games.laplacian_gain:.0f`th of the time. The package carries values,
+# Both give the same numbers. In 100 dimensions the forward Laplacian was
+# {glue:text}`high_dimensional_games.laplacian_gain:.0f` times as fast. The package carries values,
 # gradients and Laplacians the same way, through networks of two shapes: a *dense* one, which assumes
 # nothing of the solution, and a *symmetric* one, $G\bigl(t, \sum_i h(t, x_i)/\sqrt d\bigr)$, which
 # assumes that attributes may change places; its size does not depend on $d$.
@@ -264,7 +271,8 @@ print(f"largest difference {difference:.0e}; d = 100: {gain:.0f} times as fast")
 # minimizes the residuals, as in {doc}`mfg_pinn`; what differs is where the residuals are asked for.
 # Quadrature nodes would be a grid again. So the points are random: at first new ones at every step,
 # which keeps the network from learning them by heart, then ones that stay for ten steps. The
-# network of the cosine game sees $\cos 2\pi x_i$ of each coordinate; nothing tells it of $S$.
+# network of the cosine game sees $\cos 2\pi x_i$ of each coordinate; only the data in its trial function tell it
+# of $S$.
 
 # %%
 from scipy.stats import qmc
@@ -291,11 +299,11 @@ def solve(case, seed):
 # %% [markdown]
 # On the mixture game this is not enough, as we shall measure. What helps is
 # to give the network what is known of diffusion. Its trial function starts from the data as they
-# would diffuse in an empty game, and it sees the data, and waves that decay as they should
+# would diffuse without a running cost, $F = 0$, and it sees the data, and waves that decay as they should
 # (`formulation="lifted"`, and $\cos 4\pi x_i$, $\sin 4\pi x_i$ beside $\cos 2\pi x_i$, $\sin 2\pi x_i$).
 # On the cosine game that would give the hidden function away, so we do not use it there. So many inputs
-# make a large first layer: with eight neurons instead of twelve behind them the network has a quarter fewer
-# parameters, and the time of a step grows with the square of their number.
+# make a large first layer: with eight neurons instead of twelve behind them the network has about a quarter
+# fewer parameters, and the time of a step grows with the square of their number.
 
 # %%
 LIFTED = {"formulation": "lifted", "harmonics": 2, "hidden": (8, 12, 12)}
@@ -353,15 +361,18 @@ for case, bounds in BOUNDS.items():
 # %% [markdown]
 # In ten dimensions the worst seed is wrong by {glue:text}`high_dimensional_games.cosine_10_value:.1e` in
 # the value of the cosine game and by {glue:text}`high_dimensional_games.mixture_10_value:.1e` in that
-# of the mixture game. What is the knowledge of diffusion worth there? In five dimensions, as many steps
-# without it:
+# of the mixture game. What is the knowledge of diffusion worth? In five dimensions, without it, the usual
+# width and about as much time:
 
 # %%
-WITHOUT = {"steps": 80, "harmonics": 2, "hidden": (8, 12, 12)}
+WITHOUT = {"steps": 100, "harmonics": 2}
 plain = compare(solve, {"mixture 5": (MixtureGame(dimension=5), WITHOUT)})
 
 # %% tags=["hide-input"]
 plain_error = plain.median(value_error)["mixture 5"]
+clock = plain.median(lambda run: run.history.seconds[-1])["mixture 5"]
+clock /= scores.median(COLUMNS["seconds"])["mixture 5"]
+record("high_dimensional_games.without_lift_time", clock, unit="s/s")
 lifted_error = found.median(value_error)["mixture 5"]
 key = "high_dimensional_games.without_lift"
 record(key, plain_error, at_least=2e-2, unit="relative L2")
@@ -372,8 +383,10 @@ print(f"value, median: {plain_error:.1e} without, {lifted_error:.1e} with")
 
 # %% [markdown]
 # The value is wrong by {glue:text}`high_dimensional_games.without_lift:.0e`, which is
-# {glue:text}`high_dimensional_games.lift_gain:.0f` times as much (medians). And beyond ten dimensions? One seed
-# each, side by side; the benchmarks take five.
+# {glue:text}`high_dimensional_games.lift_gain:.0f` times as much, in
+# {glue:text}`high_dimensional_games.without_lift_time:.1f` times the time (medians). And beyond ten dimensions? One
+# seed each, side by side; `benchmarks/high_dimensional_games.py` takes five. In twenty dimensions the mixture game
+# gets more points, and all of them stay for ten steps from the start.
 
 # %%
 SYMMETRIC = {"architecture": "symmetric"}
@@ -396,6 +409,11 @@ for case, bound in BOUNDS.items():
 beyond_scores.table("Relative errors, one seed", **COLUMNS)
 
 # %% [markdown]
+# The value of the cosine game is wrong by {glue:text}`high_dimensional_games.cosine_50_value:.1e` in fifty
+# dimensions and, by the symmetric network, by {glue:text}`high_dimensional_games.cosine_100_value:.1e` in a
+# hundred; that of the mixture game in twenty by {glue:text}`high_dimensional_games.mixture_20_value:.1e`. With one
+# seed, no worst seed is known.
+#
 # ## Checks that need no closed form
 #
 # Whoever solves a game in ten dimensions has no closed form, and no grid to transport the crowd on.
@@ -459,8 +477,8 @@ def by_two_paths(solution, starts=4096):
 
 
 # %% [markdown]
-# Is that right? Add a wave $p$ to the exact value. Its crowd frozen, the best response is the
-# exact value, and the gain is known: $\tfrac12\iint|\nabla p|^2 m$. What the wave changes in the
+# Is that right? Add a wave $p$ to the exact value. The crowd frozen, the best response is the
+# exact value, and for a small wave the gain is known: $\tfrac12\iint|\nabla p|^2 m$. What the wave changes in the
 # residuals follows from the two equations.
 
 
@@ -544,7 +562,8 @@ print(f"by hand, d = 50: {by_hand:.2f}; standard error at most {noise:.1%}")
 # density could hide something. By default the package asks for the crowd that the control transports.
 # Its density is the network's times $\mathbb E\,e^{-\int s}$, where $s$ is the residual of the
 # Fokker–Planck equation divided by $m$, and the mean is over paths that run back in time with the drift
-# $2\nu\nabla\log m + \nabla u$. What the agents pay for the difference is added to $r$. The same
+# $2\nu\nabla\log m + \nabla u$. What the agents pay for the difference is subtracted from $r$, to first
+# order; tests of the package compare it with the grid in one dimension. The same
 # residual, along paths forward, tells the mass: $\int m(t) = \mathbb E\,e^{\int_0^t s}$.
 
 # %%
@@ -580,21 +599,28 @@ for row, (cost, mass) in zip(rows, BOUNDS.values(), strict=True):
 Table("No closed form used", rows, " ".join(rows[0]))
 
 # %% [markdown]
-# ## The crossing
+# In the mixture game an agent could gain at most
+# {glue:text}`high_dimensional_games.mixture_10_exploitability:.0e` (the estimate and two standard errors), and the
+# mass is off by at most {glue:text}`high_dimensional_games.mixture_10_mass_drift:.0e`. In the cosine game the estimate
+# is as small as its own noise, and with products of differences it may even be negative: the gain is at most
+# {glue:text}`high_dimensional_games.cosine_10_exploitability:.0e`.
 #
-# What else can be done? All rivals below are in the package, made as strong as we could.
+# ## The rivals
 #
-# - **The grid** of {doc}`mfg_pinn`, second order, in one and two dimensions.
+# What else can be done? All rivals below are in the package; where a setting buys accuracy, several are run.
+#
+# - **The grid** of {doc}`mfg_pinn`, second order, in one and two dimensions (without the extrapolation shown there).
 # - **Waves.** In the variables $\varphi$ and $\psi$ both equations are heat equations with a source, and
 #   heat is exact on waves. On a *tensor* grid of three points a coordinate all products of the waves
 #   $1$, $\cos 2\pi x_i$, $\sin 2\pi x_i$ are kept, $3^d$ of them; a *sparse* basis keeps only those
-#   with at most two coordinates in a product.
+#   with one, two or three coordinates in a product.
 # - **Low rank.** The same $3^d$ values as a product of small matrices, a *tensor train*, whose ranks
 #   are found on the way.
 #
-# Each of the last three assumes something: a few waves; few coordinates at a time; low rank. Both
-# games fulfil the first, since their data have one wave for each coordinate; the cosine game
-# fulfils all three.
+# Tensor grid, sparse basis and tensor train each assume something: few waves; few coordinates at a time; low rank.
+# The cosine game fulfills all three, the mixture game the first and the last: its factors are sums of three
+# products. All three need a cost that is quadratic in the velocity as well. And since $F$ vanishes at these
+# equilibria, their steps in time leave no error: a game with another $F$ would be harder for them.
 
 # %%
 from opifex_tutorials.solvers import (
@@ -607,8 +633,10 @@ from opifex_tutorials.training.history import ConvergenceError
 METHODS = {
     "grid": lambda g, n: solve_mfg_grid(g, cells=n, steps=n),
     "tensor": lambda g, n: solve_mfg_spectral(g, degree=n),
-    "sparse": lambda g, n: solve_mfg_spectral(g, degree=n, active=n),
-    "low rank": lambda g, n: solve_mfg_low_rank(g, degree=n),
+    "sparse": lambda g, n: solve_mfg_spectral(
+        g, degree=2 if n == 2 else 1, active=n
+    ),
+    "low rank": lambda g, n: solve_mfg_low_rank(g, degree=1, tolerance=n),
 }
 
 
@@ -625,11 +653,12 @@ def run_rival(task):
 
 # %% tags=["hide-input"]
 PLAN = {
-    "low rank": [(d, 1) for d in (20, 10, 5, 2)],
+    "low rank": [(20, 1e-4)] + [(d, 1e-6) for d in (10, 5, 2)],
     "tensor": [(d, 1) for d in (1, 2, 5, 10, 20)],
-    "sparse": [(d, 2) for d in (2, 5, 10, 20)] + [(50, 1), (100, 1)],
+    "sparse": [(10, 3), (5, 3), (2, 2), (5, 2), (10, 2), (20, 2)],
     "grid": [(1, 20), (1, 40), (1, 80), (1, 160), (2, 10), (2, 20), (2, 40)],
 }
+PLAN["sparse"] += [(50, 1), (100, 1)]
 plan = [
     (name, d, method, n)
     for name in MAKE
@@ -639,11 +668,14 @@ plan = [
 tasks = [(method, MAKE[name](d), n) for name, d, method, n in plan]
 outcomes = side_by_side(run_rival, tasks)
 rows = [
-    {"game": f"{name} {d}", "method": method, "seconds": s, "u": u, "why": why}
-    for (name, d, method, _), (s, u, why) in zip(plan, outcomes, strict=True)
+    {"game": f"{name} {d}", "method": method, "setting": n}
+    | dict(zip(("seconds", "u", "why"), outcome, strict=True))
+    for (name, d, method, n), outcome in zip(plan, outcomes, strict=True)
 ]
 results = [row for row in rows if not row["why"]]
-Table("Rivals: time and error of the value", results, "game method seconds u")
+title = "Rivals: time and error of the value. Setting: cells a side, waves a "
+title += "coordinate, coordinates in a product, tolerance"
+Table(title, results, "game method setting seconds u")
 
 # %% [markdown]
 # Four of these runs gave no answer, and said why:
@@ -658,8 +690,9 @@ Table("No answer", failures, "game method why")
 # %% [markdown]
 # The tensor grid of waves does not fit in twenty dimensions, where it has three billion points. Of the sparse
 # bases only that of single coordinates fits, in fifty dimensions, into the memory that is allowed by default, and
-# with it the iteration breaks down on the mixture game.
-# How far can *any* sum of functions of one coordinate go, or of two? The best such sums leave
+# with it the iteration breaks down on the mixture game. (There we tried neither the network nor tensor trains, so
+# that nothing is known.) Apart from any solver: how closely can a sum of functions of one coordinate, or of two,
+# follow the value? The best such sums leave
 
 # %%
 from opifex_tutorials.problems.projection import projection_error
@@ -675,13 +708,16 @@ for name, (one, two) in floors.items():
     print(f"{name}: of one coordinate {one:.1e}, of two {two:.1e}")
 
 # %% tags=["hide-input"]
-errors = {(r["game"], r["method"]): r["u"] for r in results}
+errors = {}
+for r in results:
+    key = r["game"], r["method"]
+    errors[key] = min(r["u"], errors.get(key, np.inf))
 poor, network = errors["mixture 10", "sparse"], scores.worst(COLUMNS["u"])
 RATIO = "ratio of errors"
 PREFIX = "high_dimensional_games"
-record(f"{PREFIX}.sparse_mixture_10", poor, at_least=0.05, unit="relative L2")
+record(f"{PREFIX}.sparse_mixture_10", poor, at_least=6e-3, unit="relative L2")
 gain = poor / network["mixture 10"]
-record(f"{PREFIX}.network_over_sparse", gain, at_least=10, unit=RATIO)
+record(f"{PREFIX}.network_over_sparse", gain, at_least=2, unit=RATIO)
 gain = floors["mixture 10"][1] / network["mixture 10"]
 record(f"{PREFIX}.network_over_pairs", gain, at_least=3, unit=RATIO)
 for game, method, most in (
@@ -704,7 +740,7 @@ print("network over best rival:", {k: f"{v:.0e}" for k, v in leads.items()})
 
 # %% [markdown]
 # At the end of all runs the best rival is ahead on each of these games, by a factor of
-# {glue:text}`high_dimensional_games.rival_lead:.0f` at least (medians).
+# {glue:text}`high_dimensional_games.rival_lead:.0f` at least (medians; one seed beyond ten dimensions).
 
 
 # %% tags=["hide-input"]
@@ -770,7 +806,12 @@ for game in {**found.runs, **beyond.runs}:
             f"{method}, {error:.0e}" if found_one else "none"
         )
     rows.append(row)
+ahead = [row[column] for row in rows for column in row if column != "game"]
+assert not any(entry.startswith("network") for entry in ahead)
 Table("The method that is ahead, and its error", rows, " ".join(rows[0]))
+
+# %% [markdown]
+# The network is ahead nowhere, at none of these times.
 
 # %% [markdown]
 # ## What makes a game easy
@@ -779,49 +820,64 @@ Table("The method that is ahead, and its error", rows, " ".join(rows[0]))
 # one hidden coordinate, and the mean of $d$ cosines of random numbers concentrates: its standard
 # deviation is $1/\sqrt{2d}$. In fifty dimensions nearly all of the torus has $|S| < 0.3$, and there
 # $\log\varphi$ is close to a straight line in $S$, a sum over the coordinates. A good error
-# there says little about dimension. The mixture game has no such coordinate: how much of the value does
-# the best polynomial of degree four in $S$ explain?
+# there says little about dimension. The mixture game has no such coordinate. How close does it come? We look for the
+# best one, a sum $L = \sum_i (\alpha_i \cos 2\pi x_i + \beta_i \sin 2\pi x_i)$ fitted to the value by least squares,
+# and ask at new points how much of the value the best polynomial of degree four in $L$ explains.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hidden", "caption": "The value late in the game at random points, in units of its standard deviation, against S. In the cosine game all points lie on one curve, of which less is seen the larger d is; in the mixture game S says next to nothing."}}
-figure, panels = plt.subplots(1, 2, figsize=(9, 3.8))
+
+# %%
+def best_coordinate(game, x):
+    """Return the value late in the game at points, and the best L there."""
+    fit = np.random.default_rng(1).random((game.dimension, 4000))
+    waves = [
+        np.vstack([np.cos(2 * np.pi * y), np.sin(2 * np.pi * y)])
+        for y in (fit, x)
+    ]
+    u = game.value(0.9, *fit)
+    weights = np.linalg.lstsq(waves[0].T, u - u.mean(), rcond=None)[0]
+    return game.value(0.9, *x), weights @ waves[1]
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-hidden", "caption": "The value late in the game at random points, against the best single coordinate L, both in standard deviations of the value. In the cosine game all points lie on one curve; in the mixture game they scatter about it."}}
+figure, panels = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
 correlations = []
 for name, axes in zip(MAKE, panels, strict=True):
     for n, d in enumerate((2, 10, 50)):
         x = np.random.default_rng(0).random((d, 400))
-        S = np.cos(2 * np.pi * x).mean(0)
-        u = MAKE[name](d).value(0.9, *x)
+        u, L = best_coordinate(MAKE[name](d), x)
         look = {"marker": MARKERS[n], "color": COLORS[n], "ms": 3, "ls": ""}
-        axes.plot(S, (u - u.mean()) / u.std(), label=f"d = {d}", **look)
-        fit = np.polyval(np.polyfit(S, u, 4), S)
+        scaled = L / u.std(), (u - u.mean()) / u.std()
+        axes.plot(*scaled, label=f"d = {d}", **look)
+        fit = np.polyval(np.polyfit(L, u, 4), L)
         correlations.append(np.corrcoef(fit, u)[0, 1])
-    label = "value u (standard deviations)"
-    axes.set(title=name, xlabel="S (mean cosine)", ylabel=label)
+    axes.set(title=name, xlabel="best coordinate L (standard deviations)")
+panels[0].set_ylabel("value u (standard deviations)")
 panels[0].legend()
 show(
     figure,
-    alt="Two panels. Cosine game: points on falling curves, those of 50 "
-    "dimensions close to S = 0. Mixture game: clouds without a shape.",
+    alt="Two panels of points that rise along a line. Cosine game: all on one "
+    "curve. Mixture game: a band about it.",
 )
 
 # %% tags=["hide-input"]
 of_cosine, of_mixture = np.reshape(correlations, (2, 3)) ** 2
 share = {"unit": "share of the variance"}
 key = "high_dimensional_games.hidden_in_cosine"
-record(key, of_cosine.min(), at_least=0.9999, **share)
+record(key, of_cosine.min(), at_least=0.999, **share)
 key = "high_dimensional_games.hidden_in_mixture"
-record(key, of_mixture.max(), at_most=0.25, **share)
+record(key, of_mixture.max(), at_most=0.99, **share)
 print("explained, d = 2, 10, 50:", of_cosine.round(4), of_mixture.round(4))
 
 # %% [markdown]
 # In the cosine game all of it, at least {glue:text}`high_dimensional_games.hidden_in_cosine:.4f`; in the mixture game
-# at most {glue:text}`high_dimensional_games.hidden_in_mixture:.2f`, and that in two dimensions.
+# at most {glue:text}`high_dimensional_games.hidden_in_mixture:.2f`. The rest, a few percent, is what makes it hard.
 
 # %% [markdown]
-# ## Adam, as in the literature
+# ## Adam instead
 #
-# Networks for games of many dimensions are usually trained by Adam {cite}`ruthotto2020,lin2021`. The
-# cosine game in ten dimensions, the same network and formulation, as many steps as take about the
-# time of ours:
+# Networks for games of many dimensions are often trained by Adam, with many more steps than here {cite}`lin2021`. The
+# cosine game in ten dimensions, the same network and formulation, the rate of the package, which is not tuned, and
+# as many steps as take about the time of ours:
 
 # %%
 ADAM = {"optimizer": "adam", "steps": 900, "record_every": 50}
@@ -846,7 +902,7 @@ adam_scores.table("Five seeds: median, and [least, most]", **COLUMNS)
 #
 # Two of the ten attributes of the crowd of the mixture game, as the network has them:
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-marginals", "caption": "The density of the first two of ten attributes, the eight others integrated out: at the start, on the way, and at the horizon. Noise flattens the crowd; then it gathers where the end is cheap."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-marginals", "caption": "The density of the first two of ten attributes, averaged over 128 random values of the eight others: at the start, on the way, and at the horizon. Noise flattens the crowd; then it gathers where the end is cheap."}}
 figure, panels = plt.subplots(1, 3, figsize=(9, 3.4), sharey=True)
 solution, times = worst[1], (0.0, 0.5, 1.0)
 seen = [marginal(solution, t) for t in times]
@@ -869,24 +925,27 @@ wrong = relative_l2(np.array(seen), np.array(known))
 key = "high_dimensional_games.marginal_error"
 percent = {"at_most": 1e-2, "loose": "a percent is hardly seen"}
 record(key, wrong, unit="relative L2", **percent)
-print(f"marginals, against those of the exact density: {wrong:.1e}")
+print(f"against the exact density at the same points: {wrong:.1e}")
 
 # %% [markdown]
 # ## The verdict
 #
-# - **Up to two dimensions** take a grid: second order, conservative, and its order can be seen.
+# - **Up to two dimensions** a grid asks least of the game, conserves mass and shows its order. On these games waves
+#   were far ahead of it.
 # - **Beyond**, ask what you know. Data of a few waves: a tensor grid of waves, as long as it fits. One or two
 #   coordinates at a time: sparse waves. Sums of few products: tensor trains. On each of these games
 #   one of them ended at least {glue:text}`high_dimensional_games.rival_lead:.0f` times closer than the network.
-# - **Where an assumption fails, the method that needs it fails**, and not always loudly: on the mixture game sparse
-#   waves converge to an answer that is wrong by {glue:text}`high_dimensional_games.sparse_mixture_10:.0e`.
-#   The network was {glue:text}`high_dimensional_games.network_over_sparse:.0f` times closer, and
-#   {glue:text}`high_dimensional_games.network_over_pairs:.0f` times closer than any sum of functions of two
-#   coordinates can be (worst of five seeds).
-# - **Whatever you take**, exploitability from random paths tells what it is worth, without a closed form.
+# - **Where an assumption fails, the method that needs it fails**, and not always loudly: on the mixture game in ten
+#   dimensions sparse waves of three coordinates converge to an answer that is wrong by
+#   {glue:text}`high_dimensional_games.sparse_mixture_10:.0e`, and nothing in the iteration says so. The network was
+#   {glue:text}`high_dimensional_games.network_over_sparse:.0f` times closer, and
+#   {glue:text}`high_dimensional_games.network_over_pairs:.0f` times closer to the value than any sum of functions of
+#   two coordinates can be (worst of five seeds). Waves of four coordinates would do better, and take longer.
+# - **If you take the network**, exploitability from random paths tells what its control is worth, without a closed
+#   form. For the rivals it would need their residuals, which we did not write.
 #
-# Not tested here: games whose data have neither few waves nor low rank, obstacles, games on all of space against
-# rivals. There, what a network needs to know stays the same, and that may decide.
+# Not tested here: games whose data have neither few waves nor low rank, a running cost that does not vanish, games
+# on all of space against rivals. There a network may win; we do not know.
 #
 # ## Results
 #
@@ -966,8 +1025,9 @@ print(f"over all paths {pooled:.1e}, from one start {by_two_paths(calm):.1e}")
 # :class: dropdown
 # ````
 #
-# Of the value of the cosine game each coordinate carries a share of one in a hundred of the Laplacian.
-# The residual is wrong by that share, which is orders of magnitude above the errors of this chapter:
+# One coordinate in a hundred sounds like a percent. But the terms change their signs: the sum of a hundred is only
+# about ten times as large as one of them. So about a tenth of the Laplacian is missing, orders of magnitude more
+# than the errors of the cosine game:
 
 # %%
 game, h = CosineGame(dimension=100), 1e-3
@@ -978,7 +1038,7 @@ ahead, behind = (game.value(0.9, *((x + s) % 1)) for s in (shift, -shift))
 left_out = (ahead - 2 * u + behind) / h**2
 whole = game.laplacians(0.9, *x)[0]
 part = np.linalg.norm(left_out) / np.linalg.norm(whole)
-assert part > 1e-2
+assert part > 0.05
 print(f"left out: {part:.0%} of the Laplacian (root mean square)")
 
 # %% [markdown]
@@ -988,11 +1048,11 @@ print(f"left out: {part:.0%} of the Laplacian (root mean square)")
 # %% [markdown]
 # ## Experiments to try
 #
-# - Give the mixture game second harmonics, `MixtureGame(dimension=10, harmonics=2)`. Which of the rivals
-#   still runs?
-# - Solve the mixture game without `formulation="lifted"`. How much of its accuracy is due to it?
+# - Give the mixture game second harmonics, `MixtureGame(dimension=10, harmonics=2)`, and the waves `degree=2`. Which
+#   of the rivals still runs?
+# - Solve the mixture game in ten dimensions without `formulation="lifted"`. How much of its accuracy is due to it?
 # - Let the crowd live in all of space: `LinearQuadraticGame(dimension=50)`. Its equilibrium also follows
-#   from ordinary differential equations; here the network has no chance, and is a check.
+#   from ordinary differential equations: they win there, and the network can be checked against them.
 # - Solve the mixture game with the symmetric network, which assumes what is not so.
 #
 # ## Troubleshooting

@@ -14,7 +14,8 @@ class Table:
     Attributes:
         caption: what the table shows.
         records: one for each row; an entry that is absent or ``None`` leaves its cell empty.
-        columns: names of the entries to show, separated by blanks.
+        columns: names of the entries to show, separated by blanks; ``ValueError`` for one that no
+            record has.
         style: class of the HTML table, which the style sheet of the book refers to.
     """
 
@@ -22,6 +23,12 @@ class Table:
     records: Sequence[Mapping[str, Any]]
     columns: str
     style: str = "table"
+
+    def __post_init__(self) -> None:
+        known = {name for record in self.records for name in record}
+        missing = [name for name in self.columns.split() if name not in known]
+        if self.records and missing:
+            raise ValueError(f"columns={self.columns!r}: allowed are names among {sorted(known)}")
 
     @property
     def lines(self) -> list[list[str]]:

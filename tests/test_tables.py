@@ -47,3 +47,8 @@ def test_no_line_breaks_within_a_number_of_the_html():
 )
 def test_numbers_are_rounded_for_readers(value, text):
     assert Table("numbers", [{"x": value}], "x").lines[1] == [text]
+
+
+def test_a_column_that_no_record_has_is_refused():
+    with pytest.raises(ValueError, match="columns='method grad u': allowed are names among"):
+        Table("caption", [{"method": "grid", "u": 1.0}], "method grad u")

@@ -21,8 +21,8 @@ def solve_burgers_features(
     Args:
         problem: with the default options, any viscosity from 0.003 to 0.1.
         seed: of the features.
-        features: their number. With 600, 20 x 60 points and tolerance 1e-9 the error is ten times
-            smaller, in three times the time; viscosities below 0.003 need as many.
+        features: their number. With 600, 20 x 60 points and a tenth of the tolerance the error is
+            ten times smaller, in three times the time; viscosities below 0.003 need as many.
         points: numbers of Gauss-Legendre nodes in time and in space, on each slab.
         tolerance: largest allowed root mean square of the residual on each slab, at nodes that
             the solve does not see.

@@ -259,7 +259,7 @@ def solve_by_features(
     """
     clock = Stopwatch()
     enable_float64()
-    register(type(problem))
+    register(type(problem))  # type: ignore[arg-type]  # a cached function: types are hashable
     require_between("tolerance", tolerance, 1e-16, np.inf)
     counts = [require_integer("points", count, 1, 4096) for count in points]
     corner = [jnp.asarray(low, dtype=float) for low, _ in problem.bounds.values()]
