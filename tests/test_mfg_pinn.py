@@ -254,6 +254,13 @@ def test_random_points_are_drawn_anew_and_their_seed_counts(monkeypatch):
     assert np.abs(other.parameters - first.parameters).max() > 1e-3
 
 
+def test_points_not_asked_for_are_redrawn_at_the_next_recorded_step(monkeypatch):
+    seeds = watched_sobol(monkeypatch)
+    options = {"sampling": "sobol", "steps": 90, "record_every": 30, "optimizer": "adam"}
+    solve_mfg_pinn(GAME, **{**SMALL, **options, "tolerance": np.inf})
+    assert sorted(seeds) == [(0, 0), (0, 60), (0, HELD_OUT)]  # 60 is the first one from 50 on
+
+
 def test_held_out_points_are_random_and_others_than_those_of_the_training(monkeypatch):
     seeds = watched_sobol(monkeypatch)
     solution = solve_mfg_pinn(GAME, **{**SMALL, "steps": 5, "record_every": 5, "seed": 3})

@@ -37,7 +37,7 @@ from opifex_tutorials.validation import (
 )
 
 FIRST = 1 / 8  # slab, as a share of the whole time; the next ones find their length
-SHORTEST = 1e-4
+REFUSALS = 10  # in a row: what shorter slabs do not mend, they never will
 ORDER = 6  # the residual of a slab grows with about this power of its length
 UNSEEN = 7  # more nodes along each axis make nodes that no solve sees
 POINTS_AT_ONCE = 1024  # in an evaluation: arrays of 400 features stay in the cache
@@ -290,7 +290,7 @@ def _march(
     seen, unseen = Sampled(solution, counts), Sampled(solution, [n + UNSEEN for n in counts])
     low, high = next(iter(solution.problem.bounds.values()))
     none = np.zeros_like(solution.layer[1])
-    done, share, before = 0.0, FIRST if solution.evolves else 1.0, none
+    done, share, before, refused = 0.0, FIRST if solution.evolves else 1.0, none, 0
     while done < 1:
         share = min(share, 1 - done)
         slab = Slab(low + done * (high - low), share, before)
@@ -302,10 +302,10 @@ def _march(
             yield slab, found, losses
             done = 1.0 if share == 1 - done else done + share
             before = before + share * (high - low) * found
-            share *= np.clip(change, 0.5, 1.6)
+            share, refused = share * np.clip(change, 0.5, 1.6), 0
             continue
-        share *= max(0.4, change)
-        if not solution.evolves or share < SHORTEST:
+        share, refused = share * max(0.4, change), refused + 1
+        if not solution.evolves or refused == REFUSALS:
             raise ConvergenceError(
                 f"residual {losses[1] ** 0.5:.1e} on a slab of length "
                 f"{slab.share * (high - low):.1e} from {slab.start:.4f}: "

@@ -215,12 +215,10 @@ def solve_mfg_pinn(
     usual = (600, 10, 10) if many else (400, 50, 50)
     asked = zip((steps, record_every), usual, strict=False)
     steps, record_every = (other if one is None else one for one, other in asked)
-    require_integer("record_every", record_every, 1, 10**6)
-    if resample_every is None:
-        resample_every = record_every * -(-usual[2] // record_every)
+    stay = _multiple(record_every, usual[2]) if resample_every is None else resample_every
     sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
     require_choice("sampling", sampling, ("gauss", "sobol"))
-    every = None if sampling == "gauss" else resample_every
+    every = None if sampling == "gauss" else stay
     schedule = Schedule(seed, optimizer, steps, record_every, every, tolerance)
     if many:
         powers = (2 if game.boundary == "exact" else 1) if harmonics is None else harmonics
@@ -241,6 +239,11 @@ def solve_mfg_pinn(
         advance = _gradient_method(start, record_every, optimizer, steps)
     solution = MfgPinnSolution(game, formulate, widths, start)
     return train(schedule, solution, advance, system, clock=clock, monitor=monitor, keep_best=many)
+
+
+def _multiple(record_every: int, least: int) -> int:
+    require_integer("record_every", record_every, 1, 10**6)
+    return record_every * -(-least // record_every)
 
 
 def _refuse(**options: int | None) -> None:

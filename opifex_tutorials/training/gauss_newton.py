@@ -15,7 +15,7 @@ Linearize = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
 
 def gauss_newton(linearize: Linearize, start: FloatArray, goal: float) -> FloatArray:
-    """Minimize a sum of squares; end when a step gains little, or far below the goal.
+    """Minimize a sum of squares; end where the linearization ends, or far below the goal.
 
     Args:
         linearize: the residuals and their Jacobian.
@@ -29,13 +29,14 @@ def gauss_newton(linearize: Linearize, start: FloatArray, goal: float) -> FloatA
     residuals, jacobian = linearize(start)
     loss = residuals @ residuals
     for _ in range(STEPS):
-        tried = best - least_squares(jacobian, residuals)
-        residuals, jacobian = linearize(tried)
+        step = least_squares(jacobian, residuals)
+        foreseen = np.sum((residuals - jacobian @ step) ** 2)
+        residuals, jacobian = linearize(best - step)
         before, loss = loss, residuals @ residuals
         if not loss < before:
             break
-        best = tried
-        if loss > before / 4 or loss < goal / 100:
+        best = best - step
+        if loss < max(2 * foreseen, goal / 100):
             break
     return best
 

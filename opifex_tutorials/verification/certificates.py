@@ -43,7 +43,7 @@ class Certificate:
     quadrature: float
 
 
-def certified_error(solution: Any, *, nodes: int = 96) -> Certificate:
+def certified_error(solution: Any, *, nodes: int = 128) -> Certificate:
     """Bound the error of a solution of Burgers, heat, wave or Poisson equation by its residual.
 
     The bound holds up to the quadrature of the residual and rounding: integrals are sums over
