@@ -310,7 +310,7 @@ LIFTED = {"formulation": "lifted", "harmonics": 2, "hidden": (8, 12, 12)}
 CASES = {
     "cosine 1": (CosineGame(), {"steps": 150}),
     "cosine 2": (CosineGame(dimension=2), {"steps": 120}),
-    "cosine 5": (CosineGame(dimension=5), {"steps": 150}),
+    "cosine 5": (CosineGame(dimension=5), {"steps": 100}),
     "cosine 10": (cosine, {"steps": 200}),
     "mixture 2": (MixtureGame(dimension=2), {"steps": 40, **LIFTED}),
     "mixture 5": (MixtureGame(dimension=5), {"steps": 80, **LIFTED}),
@@ -365,7 +365,7 @@ for case, bounds in BOUNDS.items():
 # width and about as much time:
 
 # %%
-WITHOUT = {"steps": 100, "harmonics": 2}
+WITHOUT = {"steps": 80, "harmonics": 2}
 plain = compare(solve, {"mixture 5": (MixtureGame(dimension=5), WITHOUT)})
 
 # %% tags=["hide-input"]
@@ -390,12 +390,12 @@ print(f"value, median: {plain_error:.1e} without, {lifted_error:.1e} with")
 
 # %%
 SYMMETRIC = {"architecture": "symmetric"}
-TWENTY = {"points": (64, 64), "exploring": 0, "steps": 60, **LIFTED}
+TWENTY = {"points": (64, 64), "exploring": 0, "steps": 50, **LIFTED}
 BEYOND = {
     "mixture 20": (MixtureGame(dimension=20), TWENTY),
     "cosine 100": (CosineGame(dimension=100), {"steps": 80, **SYMMETRIC}),
     "cosine 50": (CosineGame(dimension=50), {"steps": 100}),
-    "cosine 20": (CosineGame(dimension=20), {"steps": 100}),
+    "cosine 20": (CosineGame(dimension=20), {"steps": 70}),
 }
 beyond = compare(solve, BEYOND, seeds=(0,))
 
