@@ -172,6 +172,10 @@ class Program:
             for c, s in zip(conditions, streams, strict=True)
         )
 
+    def evaluate(self, problem: Any, parameters: Any, points: tuple[Any, ...]) -> jax.Array:
+        """Evaluate the candidate at points, given by their coordinates, shape (N,) each."""
+        return self.operated(identity)(problem, parameters, *points)
+
     def _operated(self, operator: Operator) -> Callable[..., jax.Array]:
         """Compile (problem, parameters, *coordinates) -> what the operator gives, shape (N,)."""
 
