@@ -64,7 +64,7 @@ def compile_operator(
     """Compile what an operator makes of the trial function, at points.
 
     Returns:
-        (problem, layer, slab, coefficients, *points) -> values, shape (N,); and the same with
+        ``(problem, layer, slab, coefficients, *points)`` -> values, shape (N,); and the same with
         their derivatives by the coefficients, shape (N, features).
     """
 

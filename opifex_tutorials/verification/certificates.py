@@ -51,7 +51,7 @@ def certified_error(solution: Any, *, nodes: int = 128) -> Certificate:
     computer, which would need intervals.
 
     Args:
-        solution: of :func:`opifex_tutorials.solvers.solve_burgers_features` and the like, or a
+        solution: of :mod:`opifex_tutorials.solvers.frozen_features`, or a
             PINN: with ``apply``, and with initial and boundary conditions built in.
         nodes: along each axis, and in time on each slab half as many.
 
