@@ -47,9 +47,9 @@ CASES = {
     "travelling Gaussian, d = 10": (TravellingGaussianGame(dimension=10), {"steps": 400}),
     "travelling Gaussian, d = 50": (
         TravellingGaussianGame(dimension=50),
-        {**SYMMETRIC, "steps": 300},
+        {**SYMMETRIC, "steps": 500},
     ),
-    "mixture, d = 5": (MixtureGame(dimension=5), {**LIFTED, "steps": 300}),
+    "mixture, d = 5": (MixtureGame(dimension=5), {**LIFTED, "steps": 600}),
     "mixture, d = 10": (MixtureGame(dimension=10), {**LIFTED, "steps": 300}),
     "mixture, second harmonics, d = 10": (
         MixtureGame(dimension=10, harmonics=2),

@@ -349,6 +349,31 @@ def test_the_bound_is_sharp_where_the_estimate_is():
     assert certificate.bound == pytest.approx(1e-3 / 2**0.5, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        (BurgersProblem(0.02), 2 / np.pi),  # half, times the integral of |sin πx| over [-1, 1]
+        (HeatProblem(), 0.5 / 2**0.5),
+        (WaveProblem(speed=2.0), 0.5 / 2**0.5 / (2 * np.pi)),
+    ],
+)
+def test_the_bound_is_the_integral_of_the_residual(problem, expected):
+    class Known:
+        """The exact solution, said to leave t sin πx."""
+
+        def __init__(self):
+            self.problem = problem
+
+        def __call__(self, t, x):
+            return problem.exact(t, x)
+
+        def apply(self, _, t, x):
+            return t * np.sin(np.pi * np.asarray(x))
+
+    certificate = certified_error(Known())
+    assert certificate.bound / (1 + certificate.quadrature) == pytest.approx(expected, rel=1e-3)
+
+
 def test_the_bound_holds_for_trained_networks():
     options = {"seed": 0, "points": 512, "hidden": (8, 8), "steps": 50, "tolerance": np.inf}
     trained = solve_burgers_pinn(EASY, **options), solve_linear_pinn(HeatProblem(), **options)
