@@ -73,35 +73,30 @@ def spectral_seconds(problem, error):
     raise RuntimeError(f"no spectral solve is as accurate as {error:.1e}")
 
 
-def print_runs(caption, runs):
-    """Print medians and ranges."""
+def print_runs(caption, solve):
+    """Solve with each seed, print median and range, and return the medians."""
     columns = {"error": 0, "seconds": 1, "bound_over_error": 2}
     quantities = {name: lambda run, i=i: run[i] for name, i in columns.items()}
-    print(runs.table(f"{caption}: median of {len(SEEDS)} [range]", **quantities), "\n", flush=True)
+    runs = Comparison({caption: [measure(lambda s=s: solve(s)) for s in SEEDS]})
+    print(runs.table("median [range]", **quantities), "\n", flush=True)
+    return runs.median(np.array)[caption]
 
 
 def main():
-    """Run Burgers at all viscosities, the linear problems, and the spectral solver beside it."""
-    found = {}
-    for name, (viscosity, options) in BURGERS.items():
+    """Run Burgers at all viscosities, the spectral solver beside it, and the linear problems."""
+    medians = {}
+    for name, (viscosity, options) in BURGERS.items():  # an interrupted run leaves something
         problem = BurgersProblem(viscosity)
-        found[name] = [
-            measure(lambda s=s, p=problem, o=options: solve_burgers_features(p, seed=s, **o))
-            for s in SEEDS
-        ]
-    runs = Comparison(found)
-    print_runs("Burgers, final time 1, by viscosity", runs)
-    error, seconds, _ = runs.median(np.array)["0.01/pi"]
+        medians[name] = print_runs(
+            f"Burgers, viscosity {name}",
+            lambda s, p=problem, o=options: solve_burgers_features(p, seed=s, **o),
+        )
+    error, seconds, _ = medians["0.01/pi"]
     spectral, reached = spectral_seconds(BurgersProblem(0.01 / np.pi), error)
-    print(
-        f"viscosity 0.01/pi: {seconds:.1f} s; the spectral solver takes {spectral:.2f} s to reach"
-    )
-    print(f"{reached:.1e}; ratio of times {seconds / spectral:.0f}\n")
-    linear = {
-        name: [measure(lambda s=s, p=problem: solve_linear_features(p, seed=s)) for s in SEEDS]
-        for name, problem in LINEAR.items()
-    }
-    print_runs("Linear equations", Comparison(linear))
+    print(f"The spectral solver reaches {reached:.1e} at 0.01/pi in {spectral:.2f} s:")
+    print(f"random features take {seconds / spectral:.0f} times as long\n", flush=True)
+    for name, problem in LINEAR.items():
+        print_runs(name, lambda s, p=problem: solve_linear_features(p, seed=s))
 
 
 if __name__ == "__main__":

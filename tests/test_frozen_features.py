@@ -92,7 +92,9 @@ def test_gauss_newton_ends_at_the_root_and_keeps_the_best():
         return x**2 - 2, np.diag(2 * x)
 
     visited = []
-    assert gauss_newton(linearize, np.array([1.0]), 1e-20) == pytest.approx([2**0.5], abs=1e-9)
+    found, loss = gauss_newton(linearize, np.array([1.0]), 1e-20)
+    assert found == pytest.approx([2**0.5], abs=1e-9)
+    assert loss == pytest.approx(float((found[0] ** 2 - 2) ** 2), abs=1e-25)
     assert len(visited) <= 7
 
 
@@ -100,7 +102,8 @@ def test_a_step_that_makes_things_worse_is_not_taken():
     def linearize(x):
         return np.arctan(x), np.diag(1 / (1 + x**2))  # Newton diverges from 2
 
-    assert gauss_newton(linearize, np.array([2.0]), 1e-20) == pytest.approx([2.0])
+    found, loss = gauss_newton(linearize, np.array([2.0]), 1e-20)
+    assert (found, loss) == (pytest.approx([2.0]), pytest.approx(np.arctan(2.0) ** 2))
 
 
 # Linear equations

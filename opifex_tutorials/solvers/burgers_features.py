@@ -12,18 +12,20 @@ def solve_burgers_features(
     *,
     seed: int,
     features: int = 400,
-    points: tuple[int, int] = (20, 48),
+    points: tuple[int, int] = (20, 56),
     tolerance: float = 1e-8,
     **options: Any,
 ) -> FeatureSolution:
     """Solve Burgers by a network whose hidden layer is drawn at random and never trained.
 
     Args:
-        problem: with the default options, any viscosity from 0.003 to 0.1.
+        problem: the default options are meant for viscosities from 0.003 to 0.1. Of eleven
+            seeds one ended in an error, just above the tolerance, at the two smallest of them.
         seed: of the features.
         features: their number. With 600, 20 x 60 points and a tenth of the tolerance the error is
             ten times smaller, in three times the time; viscosities below 0.003 need as many.
-        points: numbers of Gauss-Legendre nodes in time and in space, on each slab.
+        points: numbers of Gauss-Legendre nodes in time and in space, on each slab. With 48 in
+            space three of thirty solves ended in an error: they had learned their nodes by heart.
         tolerance: largest allowed root mean square of the residual on each slab, at nodes that
             the solve does not see.
         options: ``monitor``, as in

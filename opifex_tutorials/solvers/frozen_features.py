@@ -293,9 +293,10 @@ def _march(
     done, share, before, refused = 0.0, FIRST if solution.evolves else 1.0, none, 0
     while done < 1:
         share = min(share, 1 - done)
-        slab = Slab(low + done * (high - low), share, before)
-        found = gauss_newton(partial(seen.linearize, slab), none, goal)
-        losses = seen.loss(slab, found), unseen.loss(slab, found)
+        # All of the same type, or JAX would compile anew.
+        slab = Slab(np.float64(low + done * (high - low)), np.float64(share), before)
+        found, loss = gauss_newton(partial(seen.linearize, slab), none, goal)
+        losses = loss, unseen.loss(slab, found)
         quality = np.sqrt(goal / losses[1]) if np.isfinite(losses[1]) else 0.0
         change = 0.9 * quality ** (1 / ORDER)
         if quality >= 1:

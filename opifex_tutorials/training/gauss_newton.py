@@ -14,8 +14,10 @@ RIDGE = 1e-13  # of the largest column: beside rounding it changes nothing
 Linearize = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
 
-def gauss_newton(linearize: Linearize, start: FloatArray, goal: float) -> FloatArray:
-    """Minimize a sum of squares; end where the linearization ends, or far below the goal.
+def gauss_newton(linearize: Linearize, start: FloatArray, goal: float) -> tuple[FloatArray, float]:
+    """Minimize a sum of squares; end where a step gains little, or far below the goal.
+
+    The first step may gain little: where the problem is not linear, the second one does.
 
     Args:
         linearize: the residuals and their Jacobian.
@@ -23,22 +25,22 @@ def gauss_newton(linearize: Linearize, start: FloatArray, goal: float) -> FloatA
         goal: a sum of squares that is small enough.
 
     Returns:
-        The best parameters met; whether they are good enough, the caller sees.
+        The best parameters met, and their sum of squares.
     """
     best = start
     residuals, jacobian = linearize(start)
-    loss = residuals @ residuals
-    for _ in range(STEPS):
-        step = least_squares(jacobian, residuals)
-        foreseen = np.sum((residuals - jacobian @ step) ** 2)
-        residuals, jacobian = linearize(best - step)
-        before, loss = loss, residuals @ residuals
-        if not loss < before:
+    least = residuals @ residuals
+    for count in range(STEPS):
+        tried = best - least_squares(jacobian, residuals)
+        residuals, jacobian = linearize(tried)
+        loss = residuals @ residuals
+        if not loss < least:
             break
-        best = best - step
-        if loss < max(2 * foreseen, goal / 100):
+        little = loss > least / 4
+        best, least = tried, loss
+        if (count and little) or loss < goal / 100:
             break
-    return best
+    return best, float(least)
 
 
 def least_squares(jacobian: FloatArray, residuals: FloatArray) -> FloatArray:
