@@ -21,7 +21,7 @@ from opifex_tutorials.solvers import (
     solve_linear_features,
     solve_linear_pinn,
 )
-from opifex_tutorials.solvers.frozen_features import FeatureSolution, solve_by_features
+from opifex_tutorials.solvers.frozen_features import FeatureSolution, Slab, solve_by_features
 from opifex_tutorials.training.gauss_newton import gauss_newton, least_squares
 from opifex_tutorials.training.history import ConvergenceError
 from opifex_tutorials.training.loop import TrainingInterrupted
@@ -321,6 +321,29 @@ def test_the_bound_holds_for_burgers_also_for_spoiled_solutions(seed, viscosity,
     certificate = certified_error(solution, nodes=144)
     assert certificate.norm == 1
     assert certificate.bound >= true_error(solution, 1)
+
+
+class Jumping:
+    """The exact solution, off by a first mode from the second slab on, where both have no residual."""
+
+    slabs = (Slab(0.0, 0.5, np.zeros(1)), Slab(0.5, 0.5, np.zeros(1)))
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def __call__(self, t, x):
+        shift = 1e-3 * (np.asarray(t) > 0.5) * np.sin(np.pi * np.asarray(x))
+        return self.problem.exact(t, x) + shift
+
+    def apply(self, residual, t, x):
+        return np.zeros(np.broadcast_shapes(np.shape(t), np.shape(x)))
+
+
+@pytest.mark.parametrize(
+    ("problem", "norm"), [(HeatProblem(), 2**-0.5), (BurgersProblem(0.1), 4 / np.pi)]
+)
+def test_the_bound_counts_a_jump_between_slabs(problem, norm):
+    assert certified_error(Jumping(problem)).bound == pytest.approx(1e-3 * norm, rel=1e-6)
 
 
 @pytest.mark.parametrize(

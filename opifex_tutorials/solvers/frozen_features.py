@@ -141,7 +141,8 @@ class FeatureSolution:
         evaluate, _ = compile_operator(self.formulate, operator, self.evolves)
         for number, (slab, last) in enumerate(zip(self.slabs, self.coefficients, strict=True)):
             here = np.flatnonzero(numbers == number)
-            for some in np.split(here, range(POINTS_AT_ONCE, len(here), POINTS_AT_ONCE)):
+            for first in range(0, len(here), POINTS_AT_ONCE):
+                some = here[first : first + POINTS_AT_ONCE]
                 # As many as a power of two: each number of points is a compilation.
                 at = points[:, np.resize(some, 1 << max(5, (len(some) - 1).bit_length()))]
                 values = evaluate(self.problem, self.layer, slab, last, *at)
