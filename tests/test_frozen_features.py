@@ -1,5 +1,8 @@
 """Random features: the draw, Gauss-Newton, slabs of time, and the bound on the error."""
 
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 
@@ -141,6 +144,19 @@ def test_burgers_with_the_defaults(viscosity):
     assert history.steps == list(range(1, len(solution.slabs) + 1))
     assert max(history.held_out_losses) <= 1e-16
     assert np.all(np.diff(history.seconds) > 0)
+
+
+def test_a_solution_survives_the_way_to_another_process(tmp_path):
+    solution = burgers(0.1, 0)
+    file = tmp_path / "solution.pickle"
+    file.write_bytes(pickle.dumps(solution))
+    program = (
+        "import pickle, sys; solution = pickle.load(open(sys.argv[1], 'rb'));"
+        "print(repr(float(solution(0.7, 0.3))))"
+    )
+    command = [sys.executable, "-c", program, str(file)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert float(printed) == pytest.approx(float(solution(0.7, 0.3)), rel=1e-12)
 
 
 def test_slabs_cover_the_time_and_meet_where_they_meet():

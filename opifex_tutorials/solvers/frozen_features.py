@@ -84,11 +84,18 @@ def compile_operator(
         return operator(problem, trial.candidate(network))(*point)
 
     def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        @jax.jit
         def at_all(*fixed_and_points: Any) -> Any:
             axes = (None,) * 4 + (0,) * (len(fixed_and_points) - 4)
             return jax.vmap(function, axes)(*fixed_and_points)
 
-        return jax.jit(at_all)
+        def run(problem: Any, *others: Any) -> Any:
+            # Here, since a solution may come from another process.
+            enable_float64()
+            register(type(problem))  # type: ignore[arg-type]  # cached: types are hashable
+            return at_all(problem, *others)
+
+        return run
 
     return compiled(at_one_point), compiled(jax.value_and_grad(at_one_point, 3))
 
@@ -260,7 +267,6 @@ def solve_by_features(
     """
     clock = Stopwatch()
     enable_float64()
-    register(type(problem))  # type: ignore[arg-type]  # a cached function: types are hashable
     require_between("tolerance", tolerance, 1e-16, np.inf)
     counts = [require_integer("points", count, 1, 4096) for count in points]
     corner = [jnp.asarray(low, dtype=float) for low, _ in problem.bounds.values()]
