@@ -23,11 +23,11 @@ def solve_burgers_features(
             seeds one ended in an error, just above the tolerance, at the two smallest of them.
         seed: of the features.
         features: their number. With 600, 20 x 60 points and a tenth of the tolerance the error is
-            ten times smaller, in three times the time; viscosities below 0.003 need as many.
+            ten times smaller, in three times the time.
         points: numbers of Gauss-Legendre nodes in time and in space, on each slab. With 48 in
             space three of thirty solves ended in an error: they had learned their nodes by heart.
         tolerance: largest allowed root mean square of the residual on each slab, at nodes that
-            the solve does not see.
+            the solve does not see. The viscosity 0.001 needs ten times the default.
         options: ``monitor``, as in
             :func:`opifex_tutorials.solvers.frozen_features.solve_by_features`.
 
