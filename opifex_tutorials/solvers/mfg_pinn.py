@@ -44,6 +44,8 @@ HIDDEN: dict[str, Sequence[Any]] = {
 # starts almost linear finds the directions that count. On the cosine game with d = 50, one seed of
 # two had not found them after 200 steps at full size; at 0.3 it had after 20.
 FIRST_LAYER, LAST_LAYER = 0.3, 0.1
+# In one dimension, in time and in space. What is lifted is steeper in time.
+NODES = {False: (32, 24), True: (40, 16)}
 BLOCK = 2**16  # points times entries of a jet that are evaluated at a time: bounds the memory
 
 
@@ -231,12 +233,10 @@ def solve_mfg_pinn(
     formulate = by_name("formulation", formulation, FORMULATIONS)
     widths, drawn = untrained(game, formulate, hidden, seed, architecture)
     start = drawn if start is None else _checked_start(start, drawn.size)
-    few = (40, 16) if lifted else (32, 24)
-    counts = _counts(points, (2 * start.size, 1) if many else few)
+    counts = _counts(points, (2 * start.size, 1) if many else NODES[lifted])
     if many:
-        exploring = steps // 6 if exploring is None else exploring
-        require_integer("exploring", exploring, 0, steps)
-        system: Any = _where_the_crowd_is(setting, widths, sampling, counts, exploring, seed)
+        new = steps // 6 if exploring is None else require_integer("exploring", exploring, 0, steps)
+        system: Any = _where_the_crowd_is(setting, widths, sampling, counts, new, seed)
     else:
         system = _everywhere(formulate(game), widths, sampling, counts, seed)
     advance = levenberg_marquardt(start, record_every, damping=damping)
