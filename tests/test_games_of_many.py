@@ -22,6 +22,7 @@ from opifex_tutorials.problems.mean_field_games import (
 CASES = {
     "cosine": (CosineGame(dimension=3), 1, False),
     "walls": (CosineGame(dimension=2, boundary="neumann", kinetic=1.7), 2, False),
+    "one lifted": (CosineGame(viscosity=0.3, kinetic=1.4), 1, True),
     "walls lifted": (CosineGame(dimension=2, boundary="neumann", kinetic=1.7), 2, True),
     "mixture": (MixtureGame(dimension=3, kinetic=1.3), 1, False),
     "mixture lifted": (MixtureGame(dimension=3, harmonics=2, horizon=0.7), 2, True),

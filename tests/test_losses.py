@@ -19,6 +19,7 @@ from opifex_tutorials.losses.burgers import (
     burgers_hard,
     burgers_layer,
     burgers_residual,
+    burgers_smooth,
     burgers_soft,
     layer_width,
     stretch,
@@ -108,7 +109,7 @@ def test_burgers_residual_agrees_with_pytorch_on_the_same_weights():
     np.testing.assert_allclose(everywhere(residual)(T, X), expected.detach(), atol=1e-13)
 
 
-@pytest.mark.parametrize("formulate", [burgers_hard, burgers_layer])
+@pytest.mark.parametrize("formulate", [burgers_hard, burgers_layer, burgers_smooth])
 def test_burgers_conditions_hold_for_any_weights(formulate):
     u = everywhere(candidate(formulate, BURGERS))
     np.testing.assert_allclose(u(0 * T, X), BURGERS.initial(X), atol=1e-15)
@@ -117,9 +118,22 @@ def test_burgers_conditions_hold_for_any_weights(formulate):
     assert np.abs(u(T, X) - BURGERS.initial(X)).max() > 1e-3  # the network does take part
 
 
-def test_layer_trial_is_odd():
-    u = everywhere(candidate(burgers_layer, BURGERS))
+@pytest.mark.parametrize("formulate", [burgers_layer, burgers_smooth])
+def test_layer_trial_is_odd(formulate):
+    u = everywhere(candidate(formulate, BURGERS))
     np.testing.assert_allclose(u(T, -X), -u(T, X), atol=1e-15)
+
+
+def test_smooth_trial_is_odd_about_the_end_as_well_and_does_not_bend_there():
+    u = candidate(burgers_smooth, BURGERS)
+    np.testing.assert_allclose(everywhere(u)(T, 2 - X), -everywhere(u)(T, X), atol=1e-14)
+    bend, bend_of_layer = (
+        everywhere(derivative(derivative(v, 1), 1)) for v in (u, candidate(burgers_layer, BURGERS))
+    )
+    size = np.abs(bend(T, 0 * X + 0.01)).max()
+    for end in (0.0, 1.0):
+        assert np.abs(bend(T, 0 * X + end)).max() < 1e-11 * size
+        assert np.abs(bend_of_layer(T, 0 * X + end + 1e-9 * (1 - 2 * end))).max() > 0.1
 
 
 def test_layer_residual_and_points_follow_the_local_length():
@@ -164,6 +178,7 @@ CASES = [
     (burgers_soft, BURGERS),
     (burgers_hard, BURGERS),
     (burgers_layer, BURGERS),
+    (burgers_smooth, BURGERS),
     (linear_hard, HeatProblem()),
     (linear_hard, WaveProblem()),
     (linear_hard, PoissonProblem(1)),

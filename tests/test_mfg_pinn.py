@@ -66,6 +66,27 @@ def test_a_short_solve_is_right(game):
     assert relative_l2(control, exact) < 1e-3
 
 
+NOISY = CosineGame(viscosity=0.3, alpha=0.8, beta=0.8)
+NODES = {"seed": 0, "steps": 150, "points": (40, 16), "tolerance": np.inf}
+
+
+def test_with_much_noise_the_lift_helps_in_one_dimension_as_well():
+    lifted, hard = (
+        errors(solve_mfg_pinn(NOISY, formulation=f, **NODES)) for f in ("lifted", "hard")
+    )
+    assert 3 * lifted[0] < hard[0]
+    assert 3 * lifted[1] < hard[1]
+    assert lifted[0] < 1e-4
+
+
+def test_factors_of_time_without_their_slopes_give_a_wrong_solution(monkeypatch):
+    right = games_of_many.times
+    good = errors(solve_mfg_pinn(NOISY, formulation="lifted", **NODES))
+    monkeypatch.setattr(games_of_many, "times", lambda f, f_t, jet: right(f, 0 * f_t, jet))
+    bad = errors(solve_mfg_pinn(NOISY, formulation="lifted", **NODES))
+    assert min(bad) > 10 * max(good)
+
+
 def test_no_agent_gains_by_leaving_the_computed_control():
     solution = solve_mfg_pinn(GAME, **SMALL)
     assert exploitability(GAME, solution) < 1e-7
@@ -428,7 +449,7 @@ def test_coordinates_outside_of_the_game_are_refused():
         ),
         (CosineGame(dimension=2), {"hidden": ((8, 4), (12,))}, r"hidden=\(8, 4\)"),
         (CosineGame(dimension=2), {"steps": 0}, "steps=0"),
-        (CosineGame(), {"formulation": "lifted"}, "formulation='lifted'"),
+        (LinearQuadraticGame(), {"formulation": "lifted"}, "boundary='exact'"),
         (LinearQuadraticGame(dimension=2), {"formulation": "lifted"}, "boundary='exact'"),
     ],
 )

@@ -63,7 +63,7 @@ def interior(bounds: dict[str, tuple[float, float]]) -> Callable[[jax.Array], tu
     return place
 
 
-def centered(value: jax.Array, low: float, high: float) -> jax.Array:
+def centered(value: jax.Array, low: float | jax.Array, high: float | jax.Array) -> jax.Array:
     """Map [low, high] to [-1, 1], where a tanh network starts out sensitive."""
     return (2 * value - low - high) / (high - low)
 

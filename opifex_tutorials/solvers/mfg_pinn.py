@@ -44,6 +44,8 @@ HIDDEN: dict[str, Sequence[Any]] = {
 # starts almost linear finds the directions that count. On the cosine game with d = 50, one seed of
 # two had not found them after 200 steps at full size; at 0.3 it had after 20.
 FIRST_LAYER, LAST_LAYER = 0.3, 0.1
+# In one dimension, in time and in space. What is lifted is steeper in time.
+NODES = {False: (32, 24), True: (40, 16)}
 BLOCK = 2**16  # points times entries of a jet that are evaluated at a time: bounds the memory
 
 
@@ -166,18 +168,20 @@ def solve_mfg_pinn(
         game: the game.
         seed: of the initial weights and of random points.
         formulation: ``"hard"`` (initial and terminal data, periodicity or walls built in),
-            ``"soft"`` (all of these in the loss), ``"lifted"`` (in more than one dimension, on a
-            box: hard, and the data diffuse into the fields and are features of the network; on a
-            game whose data depend on one hidden coordinate, as in the cosine game, this gives it
-            away), or a function that makes one from the game; see
+            ``"soft"`` (all of these in the loss), ``"lifted"`` (on a box: hard, and the data
+            diffuse into the fields and are features of the network; with much noise this is what
+            they do in thin layers at the start and before the horizon. On a game in more than one
+            dimension whose data depend on one hidden coordinate, as in the cosine game, it gives
+            this coordinate away), or a function that makes one from the game; see
             :mod:`opifex_tutorials.losses.torch_system`.
         optimizer: ``"levenberg_marquardt"``, ``"adam"`` or ``"l_bfgs"``.
         architecture: ``"dense"``, which assumes nothing of the solution, or ``"symmetric"``, in
             more than one dimension: it assumes that the solution stays the same if coordinates
             change places, and its size does not depend on the dimension.
         sampling: ``"gauss"`` (default in one dimension: fixed Gauss-Legendre nodes, 32 x 24 by
-            default) or ``"sobol"`` (default in more: random points, drawn anew). On the periodic
-            game the errors with random points are as small, but scatter more.
+            default, 40 x 16 if lifted, which is steeper in time) or ``"sobol"`` (default in more:
+            random points, drawn anew). On the periodic game the errors with random points are as
+            small, but scatter more.
         hidden: widths of the hidden layers, by default (12, 12, 12); with the symmetric network
             those of the inner and of the outer network, by default ((8, 4), (12, 12, 12)). In one
             dimension it has about 370 parameters; on the periodic game it was better than (16, 16)
@@ -189,7 +193,8 @@ def solve_mfg_pinn(
             parameters, since each point gives two residuals; with fewer the network overfits. In
             more than one dimension only the product matters, and this is the default, to the next
             power of two.
-        steps: budget, in steps of the optimizer; by default 400, in more than one dimension 600.
+        steps: budget, in steps of the optimizer; by default 400, 800 if lifted, in more than one
+            dimension 600.
         exploring: how many of them, in more than one dimension, see points of their own, half as
             many; by default a sixth.
         resample_every: new Sobol points after so many steps, a multiple of ``record_every``; by
@@ -209,10 +214,11 @@ def solve_mfg_pinn(
         ConvergenceError: if the residual on held-out points stays above the tolerance.
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
-    clock, many = Stopwatch(), game.dimension > 1 and formulation in MANY
+    clock, lifted = Stopwatch(), formulation == "lifted"
+    many = game.dimension > 1 and formulation in MANY
     if not many:
         _refuse(harmonics=harmonics, exploring=exploring)
-    usual = (600, 10, 10) if many else (400, 50, 50)
+    usual = (600, 10, 10) if many else (800 if lifted else 400, 50, 50)
     asked = zip((steps, record_every), usual, strict=False)
     steps, record_every = (other if one is None else one for one, other in asked)
     stay = _multiple(record_every, usual[2]) if resample_every is None else resample_every
@@ -220,18 +226,17 @@ def solve_mfg_pinn(
     require_choice("sampling", sampling, ("gauss", "sobol"))
     every = None if sampling == "gauss" else stay
     schedule = Schedule(seed, optimizer, steps, record_every, every, tolerance)
-    if many:
+    if many or lifted:
         powers = (2 if game.boundary == "exact" else 1) if harmonics is None else harmonics
-        setting = Setting(game, powers, lifted=formulation == "lifted")
-        formulation = partial(of_many, harmonics=powers, lifted=setting.lifted)
+        setting = Setting(game, powers, lifted)
+        formulation = partial(of_many, harmonics=powers, lifted=lifted)
     formulate = by_name("formulation", formulation, FORMULATIONS)
     widths, drawn = untrained(game, formulate, hidden, seed, architecture)
     start = drawn if start is None else _checked_start(start, drawn.size)
-    counts = _counts(points, (2 * start.size, 1) if many else (32, 24))
+    counts = _counts(points, (2 * start.size, 1) if many else NODES[lifted])
     if many:
-        exploring = steps // 6 if exploring is None else exploring
-        require_integer("exploring", exploring, 0, steps)
-        system: Any = _where_the_crowd_is(setting, widths, sampling, counts, exploring, seed)
+        new = steps // 6 if exploring is None else require_integer("exploring", exploring, 0, steps)
+        system: Any = _where_the_crowd_is(setting, widths, sampling, counts, new, seed)
     else:
         system = _everywhere(formulate(game), widths, sampling, counts, seed)
     advance = levenberg_marquardt(start, record_every, damping=damping)
