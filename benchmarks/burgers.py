@@ -42,7 +42,7 @@ def measure(solve, problem, seed):
 
 
 def step_seconds(steps=200):
-    """Return the times of single steps of the default solve, and of their two products alone.
+    """Return the times of single steps of two layers of 16, and of their two products alone.
 
     A step is one accepted step of Levenberg and Marquardt with geodesic acceleration, 353
     parameters and 2,048 points. It needs the Gram matrix, which is symmetric, and the gradient.
