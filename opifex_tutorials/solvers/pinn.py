@@ -72,7 +72,8 @@ class PinnSolution:
         values = program.operated(operator)(
             self.problem, self.parameters, *(a.ravel() for a in arrays)
         )
-        return np.asarray(values).reshape(arrays[0].shape)
+        # Of several unknowns the first axis counts them.
+        return np.asarray(values).T.reshape(values.shape[1:] + arrays[0].shape)
 
 
 @lru_cache(maxsize=32)

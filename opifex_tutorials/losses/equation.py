@@ -1,0 +1,103 @@
+r"""An equation of your own: from a residual, written as its formula, to a formulation.
+
+A residual is a function (problem, u) -> field, as :func:`heat_residual
+<opifex_tutorials.losses.linear.heat_residual>` is; of a system a tuple of fields, in which u has a
+component for each unknown. Conditions are either built into a trial function,
+(problem, N) -> candidate, or asked for on faces of the domain, by residuals of the same form.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from opifex_tutorials.losses.jax_system import (
+    Condition,
+    Field,
+    Formulation,
+    Trial,
+    centered,
+    interior,
+)
+
+REACH = 2.0  # inputs fill [-2, 2], as in losses/linear.py
+FEWER = 8  # a face has an eighth of the points
+
+Residual = Callable[[Any, Field], Any]  # (problem, u) -> field, or a tuple of fields
+Face = tuple[str, str, Residual]  # coordinate, "low" or "high", what is to vanish there
+
+
+@dataclass(frozen=True)
+class Equation:
+    r"""A residual and its conditions, for any network: what ``train_pinn`` takes as formulation.
+
+    Attributes:
+        residual: of the equation, or of all equations of a system.
+        trial: makes the candidate from the network; by default the network itself.
+        fields: number of unknowns. With several, u and N are of shape (fields,).
+        periodic: names of coordinates in which the solution is periodic over the bounds; the
+            network sees their sine and cosine instead.
+        faces: conditions that are not built in, each with an eighth of the points.
+    """
+
+    residual: Residual
+    trial: Callable[[Any, Field], Field] | None = None
+    fields: int = 1
+    periodic: tuple[str, ...] = ()
+    faces: tuple[Face, ...] = ()
+
+    def __call__(self, problem: Any, points: int) -> Formulation:
+        """Return the formulation for a problem."""
+        bounds = problem.bounds
+        few = max(1, points // FEWER)
+        conditions = list(self._conditions(problem, self.residual, interior(bounds), points))
+        for name, end, residual in self.faces:
+            place = _on_face(bounds, name, end)
+            conditions += self._conditions(problem, residual, place, few)
+
+        def candidate(N: Field) -> Field:
+            return N if self.trial is None else self.trial(problem, N)
+
+        trial = Trial(lambda *point: self._inputs(bounds, point), candidate)
+        return Formulation(trial, tuple(conditions), self.fields)
+
+    def _inputs(self, bounds: Any, point: tuple[jax.Array, ...]) -> jax.Array:
+        inputs = []
+        for z, (name, ends) in zip(point, bounds.items(), strict=True):
+            scaled = centered(z, *ends)
+            if name in self.periodic:
+                inputs += [jnp.cos(jnp.pi * scaled), jnp.sin(jnp.pi * scaled)]
+            else:
+                inputs.append(scaled)
+        return REACH * jnp.stack(inputs)
+
+    def _conditions(self, problem: Any, residual: Residual, place: Any, points: int) -> Any:
+        """Yield a condition for each field that a residual returns."""
+
+        def nothing(*point: jax.Array) -> jax.Array:
+            return jnp.zeros(self.fields) if self.fields > 1 else jnp.zeros(())
+
+        for i in range(len(as_tuple(residual(problem, nothing)))):
+
+            def one(u: Field, i: int = i) -> Field:
+                return as_tuple(residual(problem, u))[i]
+
+            yield Condition(one, place, len(problem.bounds), points)
+
+
+def as_tuple(fields: Any) -> tuple[Field, ...]:
+    """Return what a residual returned as a tuple of fields."""
+    return fields if isinstance(fields, tuple) else (fields,)
+
+
+def _on_face(bounds: Any, name: str, end: str) -> Callable[[jax.Array], tuple[Any, ...]]:
+    inside, axis = interior(bounds), list(bounds).index(name)
+
+    def place(z: jax.Array) -> tuple[Any, ...]:
+        point = list(inside(z))
+        point[axis] = jnp.asarray(bounds[name][end == "high"], dtype=float)
+        return tuple(point)
+
+    return place
