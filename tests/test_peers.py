@@ -111,8 +111,8 @@ def test_the_closed_form_has_no_residual(problem):
         def along(f, name):
             unit = h * np.eye(low.size)[list(problem.bounds).index(name)]
             return lambda p: (
-                8 * (f(p + unit) - f(p - unit)) - f(p + 2 * unit) + f(p - 2 * unit)
-            ) / (12 * h)
+                (8 * (f(p + unit) - f(p - unit)) - f(p + 2 * unit) + f(p - 2 * unit)) / (12 * h)
+            )
 
         f = lambda p: fields(p.T)[i]  # noqa: E731
         for name in by:

@@ -127,6 +127,15 @@ def silent(*messages: str) -> Callable[..., Any]:
     return decorate
 
 
+def prepare_torch(seed: int) -> None:
+    """Make PyTorch compute in float64, on one core, with random numbers from a seed."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+
+
 def evaluated(fields: Callable[[FloatArray], Any]) -> Callable[..., FloatArray]:
     """Return a solution as a race takes it, from one as :func:`trial` gives it.
 
@@ -223,6 +232,12 @@ def trial(problem: Problem, xp: Any, outputs: Sequence[Any], *z: Any) -> list:
     return [sines(xp, problem.amplitudes, x) + t**problem.time_order * x * (1 - x) * outputs[0]]
 
 
+def inside(problem: Problem, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return random points, shape (count, d)."""
+    low, high = np.transpose(list(problem.bounds.values()))
+    return low + (high - low) * rng.random((count, low.size))
+
+
 def faces(problem: Problem, count: int, rng: np.random.Generator) -> list[tuple[str, FloatArray]]:
     """Return random points on each face on which a condition holds, after the coordinate fixed."""
     low, high = np.transpose(list(problem.bounds.values()))
@@ -230,22 +245,22 @@ def faces(problem: Problem, count: int, rng: np.random.Generator) -> list[tuple[
     for axis, name in enumerate(problem.bounds):
         only_start = name == "t" and not isinstance(problem, MeanFieldGame)
         for end in (low, high)[: 1 if only_start else 2]:
-            points = low + (high - low) * rng.random((count if low.size > 1 else 1, low.size))
+            points = inside(problem, count if low.size > 1 else 1, rng)
             points[:, axis] = end[axis]
             found.append((name, points))
     return found
 
 
-def misfits(problem: Problem, name: str, known: Any, u: Sequence[Any], d: Any, start: bool) -> list:
+def misfits(problem: Problem, name: str, known: Any, start: bool, u: Sequence[Any], d: Any) -> list:
     """Return the residuals of the conditions on a face.
 
     Args:
         problem: what it says; a game on the ring is even, hence flat at both ends.
         name: of the coordinate that is fixed on the face.
         known: the closed form there, of which only initial and boundary values are used.
+        start: whether it is the lower face.
         u: values of the solution, as in :func:`equations`.
         d: derivatives, as there.
-        start: whether it is the lower face.
     """
     if isinstance(problem, MeanFieldGame):
         if name == "x":

@@ -10,10 +10,9 @@ import io
 import os
 
 import numpy as np
-import torch
 import torch._dynamo  # which the first optimizer would import, on the clock
 
-from benchmarks.peers import equations, evaluated, inputs, outputs, silent, trial
+from benchmarks.peers import equations, evaluated, inputs, outputs, prepare_torch, silent, trial
 
 os.environ.setdefault("DDE_BACKEND", "pytorch")
 with contextlib.redirect_stderr(io.StringIO()):  # it announces its backend
@@ -41,7 +40,7 @@ def solve(race, seed, *, hidden=(20, 20, 20), points=1023, adam=100, rate=1e-3):
     problem, columns = race.problem, lambda z: z.split(1, dim=1)
     dde.config.set_default_float("float64")
     dde.config.set_random_seed(seed)
-    torch.set_num_threads(1)
+    prepare_torch(seed)
 
     def pde(z, u):
         def d(by, i=0):

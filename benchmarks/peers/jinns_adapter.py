@@ -10,14 +10,10 @@ the clock.
 from functools import cache
 
 import equinox as eqx
-import jax
+import jax.experimental
 import jax.numpy as jnp
-import jinns
-import numpy as np
+import jinns.validation
 import optax
-from jax.experimental import io_callback
-from jinns.optimizers import vanilla_ngd
-from jinns.validation import AbstractValidationModule
 
 from benchmarks.peers import equations, evaluated, inputs, outputs, silent, trial
 from opifex_tutorials.problems.burgers import BurgersProblem
@@ -28,7 +24,7 @@ USUAL, HEAT, BURGERS = (16, 2, 2048, 1e-5, 0), (16, 2, 2048, 1e-7, 0), (16, 3, 4
 RECIPES = {BurgersProblem: BURGERS, HeatProblem: HEAT}
 
 
-class Report(AbstractValidationModule):
+class Report(jinns.validation.AbstractValidationModule):
     """Hands the solution to the race from time to time, and stops when the race is over."""
 
     u: object
@@ -38,8 +34,8 @@ class Report(AbstractValidationModule):
 
     def __call__(self, params):
         fields = jax.vmap(self.u, (0, None))(self.points, params).T
-        report = lambda f: np.array(self.race.report(evaluated(lambda _: f)))  # noqa: E731
-        left = io_callback(report, jax.ShapeDtypeStruct((), jnp.bool_), fields)
+        report = lambda f: self.race.report(evaluated(lambda _: f))  # noqa: E731
+        left = jax.experimental.io_callback(report, jax.ShapeDtypeStruct((), jnp.bool_), fields)
         return self, ~left, jnp.zeros(()), False
 
 
@@ -49,47 +45,42 @@ def solve(race, seed, *, recipe=None):
     jax.config.update("jax_enable_x64", True)
     problem, bounds = race.problem, list(race.problem.bounds.values())
     width, depth, points, ridge, soft = recipe or RECIPES.get(type(problem), USUAL)
-    evolves = race.names[0] == "t"
-    kind = "PDENonStatio" if evolves else "PDEStatio"
+    kind = "PDENonStatio" if (evolves := race.names[0] == "t") else "PDEStatio"
 
     class Equation(getattr(jinns.loss, kind)):
         def equation(self, z, u, params):
-            def along(by):
-                if not by:
-                    return lambda z: u(z, params)
-                unit = jnp.eye(z.size)[race.names.index(by[0])]
-                return lambda z: jax.jvp(along(by[1:]), (z,), (unit,))[1]
+            units = dict(zip(race.names, jnp.eye(z.size), strict=True))
 
-            values = cache(lambda by: along(by)(z))
+            def along(by, z):
+                f = lambda z: along(by[1:], z)  # noqa: E731
+                return jax.jvp(f, (z,), (units[by[0]],))[1] if by else u(z, params)
+
+            values = cache(lambda by: along(by, z))
             return jnp.stack(equations(problem, jnp, values(""), lambda by, i=0: values(by)[i], *z))
 
     hard = lambda z, y, _: jnp.stack(trial(problem, jnp, jnp.atleast_1d(y), *z))  # noqa: E731
-    keys, size = jax.random.split(jax.random.PRNGKey(seed)), len(bounds)
-    u, weights = jinns.nn.PINN_MLP.create(
-        eqx_network=eqx.nn.MLP(size, outputs(problem), width, depth, jnp.tanh, key=keys[0]),
-        eq_type=kind,
-        input_transform=lambda z, _: jnp.stack(inputs(problem, jnp, *z)),
-        output_transform=None if soft else hard,
-    )
+    keys, ends = jax.random.split(jax.random.PRNGKey(seed)), (len(bounds), outputs(problem))
+    network = eqx.nn.MLP(*ends, width, depth, jnp.tanh, key=keys[0])
+    transforms = {"input_transform": lambda z, _: jnp.stack(inputs(problem, jnp, *z))}
+    transforms["output_transform"] = None if soft else hard
+    u, weights = jinns.nn.PINN_MLP.create(eqx_network=network, eq_type=kind, **transforms)
     low, high = zip(*bounds[evolves:], strict=True)
-    box = {"key": keys[1], "n": points, "method": "sobol", "dim": len(low)}
-    box |= {"min_pts": low, "max_pts": high, "nb": 512 if soft else None}
+    box = {"n": points, "dim": len(low), "min_pts": low, "max_pts": high, "method": "sobol"}
     box |= {"tmin": 0, "tmax": bounds[0][1], "ni": 512} if evolves else {}
-    terms = {"params": jinns.parameters.Params(nn_params=weights, eq_params={})}
-    shares = {"dyn_loss": 1.0}
+    start, shares = jinns.parameters.Params(nn_params=weights, eq_params={}), {"dyn_loss": 1.0}
+    terms = {"params": start, "u": u, "dynamic_loss": Equation()}
     if soft:
-        terms["boundary_condition"] = jinns.loss.Dirichlet()
-        terms["initial_condition_fun"] = lambda x: -jnp.sin(jnp.pi * x)
+        known = {"initial_condition_fun": lambda x: -jnp.sin(jnp.pi * x)}
+        terms |= {"boundary_condition": jinns.loss.Dirichlet(), **known}
         shares |= {"initial_condition": 1.0, "boundary_loss": 1.0}
     terms["loss_weights"] = getattr(jinns.loss, f"LossWeights{kind}")(**shares)
-    # Its default line search, which prints.
+    # Its default line search, which would print.
     search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=15)
     jinns.solve(
-        init_params=terms["params"],
-        data=getattr(jinns.data, f"CubicMesh{kind}")(**box),
-        loss=getattr(jinns.loss, f"Loss{kind}")(u=u, dynamic_loss=Equation(), **terms),
-        optimizer=vanilla_ngd(gram_reg=ridge, linesearch=search),
-        n_iter=10**6,
+        init_params=start,
+        data=getattr(jinns.data, f"CubicMesh{kind}")(key=keys[1], nb=512 if soft else None, **box),
+        loss=getattr(jinns.loss, f"Loss{kind}")(**terms),
+        optimizer=jinns.optimizers.vanilla_ngd(gram_reg=ridge, linesearch=search),
         validation=Report(u, jnp.stack(race.points, axis=1), race),
-        verbose=False,
+        **{"n_iter": 10**6, "verbose": False},
     )
