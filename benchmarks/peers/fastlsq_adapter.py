@@ -21,7 +21,7 @@ WEIGHT = 100.0  # of the rows of initial and boundary conditions, as in the READ
 #: Largest frequencies, about, those of time first; and how many features a round has more.
 BURGERS = {"scale": [3.0, 20.0], "hidden_size": 250, "n_pde": 1200, "max_iter": 30}
 GAME = {"scale": [6.0, 20.0], "hidden_size": 300, "n_pde": 1200, "max_iter": 5, "tol_du": 1e-4}
-LINEAR = {"scale": 5.0, "hidden_size": 250}
+LINEAR = {"scale": 10.0, "hidden_size": 250, "method": "qr"}
 
 
 class Statement:
