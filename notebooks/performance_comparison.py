@@ -109,7 +109,7 @@ show(
 # %%
 from benchmarks.peers import Race
 
-race = Race(PROBLEMS["heat"], seconds=4)
+race = Race(PROBLEMS["heat"], seconds=5)
 race.report(lambda t, x: 0 * t)  # the zero function
 print(f"{len(race.points[0])} points, error of zero {race.error:g}")
 
@@ -119,7 +119,7 @@ print(f"{len(race.points[0])} points, error of zero {race.error:g}")
 # did before. What does not report within the budget has no result, and an exception of any library stops the build.
 
 # %%
-SECONDS = dict.fromkeys(PROBLEMS, 4) | {"game": 8}
+SECONDS = dict.fromkeys(PROBLEMS, 5) | {"game": 8}
 SECONDS |= {name: 10 for name in PROBLEMS if "Burgers" in name}
 
 # %% [markdown]
@@ -252,7 +252,7 @@ def waves(race, seed):
 
 # %%
 TRAIN = {"steps": 10**6, "tolerance": np.inf}
-OFTEN = {"record_every": 25, "resample_every": 50}
+OFTEN = {"record_every": 10, "resample_every": 50}
 
 
 def pinn(race, seed):
@@ -281,7 +281,8 @@ def kind(problem):
 
 # %%
 def features_burgers(race, seed):
-    sizes = {400: ((20, 56), 1e-8), 600: ((20, 60), 1e-9)}
+    sizes = {200: ((14, 40), 1e-5), 400: ((20, 56), 1e-8)}
+    sizes[600] = ((20, 60), 1e-9)
     for features, (points, tolerance) in sizes.items():
         options = {"seed": seed, "features": features, "points": points}
         options["tolerance"] = tolerance
@@ -293,7 +294,7 @@ def features_burgers(race, seed):
 # %%
 def features_linear(race, seed):
     one = len(race.names) == 1
-    for n in (50, 100) if one else (400, 800):
+    for n in (50, 100) if one else (200, 400, 800):
         points = (2 * n,) if one else (int((1.6 * n) ** 0.5),) * 2
         options = {"seed": seed, "features": n, "points": points}
         options["tolerance"] = np.inf
@@ -347,6 +348,8 @@ print(*PEERS, sep=", ")
 # Each pair of a problem and a method is a task; each starts from nothing, so that its own compilation counts.
 
 # %%
+import jax
+
 from opifex_tutorials.parallel import side_by_side
 from opifex_tutorials.solvers.pinn import forget_compiled
 
@@ -382,6 +385,7 @@ def compete(task):
         return run(method, problem, seconds, seed=0)
     for solver in solvers.__all__:
         getattr(solvers, solver)  # imports it
+    jax.numpy.zeros(1)  # wakes JAX up
     forget_compiled()
     race = Race(problem, seconds)
     with suppress(OutOfTimeError):
@@ -549,11 +553,15 @@ KEYS = ["burgers", "burgers_thick", "heat", "wave", "poisson", "poisson_2d"]
 KEYS += ["game"]
 for key, name in zip(KEYS, PROBLEMS, strict=True):
     found = {m: r.error for (n, m), r in races.items() if n == name}
-    mine = min(found[m] for m in NETWORKS if m in found)
-    theirs = min(found[m] for m in PEERS)
+    # Who has no answer has the error of the zero function.
+    mine = min([1.0, *(found[m] for m in NETWORKS if m in found)])
+    theirs = min([1.0, *(found[m] for m in PEERS)])
     note(f"{key}_classical", found["classical"], at_most=1e-6, loose=MACHINE)
-    note(f"{key}_ours", mine, at_most=1e-2, loose=MACHINE)
-    note(f"{key}_others", theirs, at_most=2, loose=MACHINE)
+    note(f"{key}_ours", mine, at_most=1.0, loose=MACHINE)
+    note(f"{key}_others", theirs, at_most=1.0, loose=MACHINE)
+    # The last answer, in time or not.
+    last = [races[name, m].history[-1][1] for m in NETWORKS if m in found]
+    note(f"{key}_accuracy", min(last), at_most=1e-4, loose=MACHINE)
     if not isinstance(PROBLEMS[name], linear.LinearProblem):
         note(f"{key}_ratio", theirs / mine, RATIO, at_least=100, loose=MACHINE)
 
