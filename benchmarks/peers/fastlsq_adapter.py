@@ -21,7 +21,7 @@ WEIGHT = 100.0  # of the rows of initial and boundary conditions, as in the READ
 #: Largest frequencies, about, those of time first; and how many features a round has more.
 BURGERS = {"scale": [3.0, 20.0], "hidden_size": 250, "n_pde": 1200, "max_iter": 30}
 GAME = {"scale": [6.0, 20.0], "hidden_size": 300, "n_pde": 1200, "max_iter": 5, "tol_du": 1e-4}
-LINEAR = {"scale": 10.0, "hidden_size": 250, "method": "qr"}
+LINEAR = {"scale": 10.0, "hidden_size": 250, "n_pde": 3000, "method": "qr"}
 
 
 class Statement:
@@ -74,8 +74,10 @@ def solve(race, seed, **options):
     if statement.n_outputs == 2:
         fit, usual = solve_nonlinear, GAME
     options = {"mu": 0.0, "return_metrics": False, "verbose": False, **usual, **options}
+    points, rounds = options.pop("n_pde"), 5 if usual is LINEAR else 7
     with contextlib.suppress(peers.OutOfTimeError):
-        for blocks in range(1, 7 if statement.nu or statement.n_outputs == 2 else 5):
+        for blocks in range(1, rounds):
+            options["n_pde"] = points * (1 if usual is LINEAR else blocks)
             found = fit(statement, n_blocks=blocks, return_solver=True, **options)
             if not race.report(evaluated(found["solver"])):
                 break
