@@ -581,6 +581,7 @@ for key, method in (("fastlsq", "FastLSQ"), ("features", "random features")):
     note(f"{key}_seconds", reached[0], "s")  # in time or not
 
 
+# %% tags=["hide-input"]
 def first(names, method, rivals):
     """Return on how many problems a method has six digits before its rivals."""
     times = {task: race.seconds_to(1e-6) for task, race in races.items()}
