@@ -57,7 +57,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	    fi; \
 	  done; }
 	@test -x $(PYTHON) || { echo "Needs Python 3.11 or newer (found: $$(python3 --version 2>&1))"; exit 1; }
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,peers]'
 	@touch $@
 
 $(VENV)/lab: $(VENV)/ready

@@ -369,7 +369,6 @@ def timed(function, *arguments):
 
 
 # %% tags=["hide-input"]
-
 pairs = {"heat": (heat, 1.0), "wave": (wave, 1.0), "poisson_2d": (square,)}
 neighbors = {}
 for key, call in pairs.items():

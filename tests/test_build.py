@@ -406,6 +406,29 @@ def test_dependencies_of_a_module(built, module, source, expected):
     assert "opifex_tutorials.helper" not in found
 
 
+def test_a_benchmark_that_a_chapter_imports_counts(scratch, monkeypatch):
+    """And so does what it loads: modules beside it by computed names, the package, not the rest."""
+    files = {
+        "__init__.py": '"""Benchmarks."""\n',
+        "other.py": "from opifex_tutorials.room import far\n",
+        "race/__init__.py": "from importlib import import_module\n\n\ndef load(name):\n"
+        '    return import_module(f"{__name__}.{name}")\n',
+        "race/adapter.py": "from opifex_tutorials.helper import error\n",
+    }
+    for name, source in files.items():
+        file = scratch.root / "benchmarks" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source, encoding="utf-8")
+    monkeypatch.setattr(book, "ROOT", scratch.root)
+    notebook = scratch.root / "chapter.ipynb"
+    cell = {"cell_type": "code", "source": ["from benchmarks.race import load"]}
+    notebook.write_text(json.dumps({"cells": [cell]}))
+    found = {file.relative_to(scratch.root).as_posix() for file in book.dependencies(notebook)}
+    own = {f"benchmarks/{name}" for name in files if name != "other.py"}
+    assert {"opifex_tutorials/helper.py", "opifex_tutorials/room/first.py", *own} <= found
+    assert not {"benchmarks/other.py", "opifex_tutorials/room/second.py"} & found
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -437,7 +460,7 @@ def test_a_file_that_is_no_module_counts(scratch, monkeypatch):
 
 
 #: Chapters that are about both frameworks.
-ABOUT_BOTH = {"environment_check"}
+ABOUT_BOTH = {"environment_check", "performance_comparison"}
 
 
 def frameworks(source):

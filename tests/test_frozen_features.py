@@ -340,7 +340,7 @@ def test_the_bound_holds_for_burgers_also_for_spoiled_solutions(seed, viscosity,
 
 
 class Jumping:
-    """The exact solution, off by a first mode from the second slab on, where both have no residual."""
+    """The exact solution, off by a first mode from the second slab on, and no residual."""
 
     slabs = (Slab(0.0, 0.5, np.zeros(1)), Slab(0.5, 0.5, np.zeros(1)))
 

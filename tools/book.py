@@ -49,6 +49,9 @@ ROOMS += [
     "environment",
 ]
 
+#: What a chapter can import from here.
+PACKAGES = ["opifex_tutorials", "benchmarks"]
+
 #: A stuck cell must not hold up a build for ever; no cell comes near this many seconds.
 CELL_TIMEOUT = 1200
 
@@ -209,22 +212,25 @@ def _remove_all_but(fresh: set[str]) -> None:
 
 
 def dependencies(path: Path) -> set[Path]:
-    """Files of the package that the code of a notebook can reach, found without running it.
+    """Files of the ``PACKAGES`` that the code of a notebook can reach, found without running it.
 
     An import counts wherever it stands: in a function, in a string that is a program, in the table
-    from which an ``__init__`` loads a module when one of its names is asked for. The whole package
+    from which an ``__init__`` loads a module when one of its names is asked for. A whole package
     counts if an import cannot be followed, and a file that is no module counts always.
     """
-    package = Package(ROOT / "opifex_tutorials")
+    packages = [Package(ROOT / name) for name in PACKAGES]
+    modules = {name: file for package in packages for name, file in package.modules.items()}
     cells = [c["source"] for c in _load(path)["cells"] if c["cell_type"] == "code"]
-    waiting = package.imports("\n".join(map("".join, cells)))
+    code = "\n".join(map("".join, cells))
+    waiting = {name for package in packages for name in package.imports(code)}
     reached: set[str] = set()
     while waiting:
         name = waiting.pop()
         reached.add(name)
-        waiting |= package.imported_by(name) - reached
-    data = {file for file in _files(package.folder) if file.suffix != ".py"}
-    return data | {package.modules[name] for name in reached}
+        loaded = (package.imported_by(name, modules[name]) for package in packages)
+        waiting |= {module for some in loaded for module in some} - reached
+    data = {file for file in _files(packages[0].folder) if file.suffix != ".py"}
+    return data | {modules[name] for name in reached}
 
 
 class Package:
@@ -239,10 +245,13 @@ class Package:
         self.tables: dict[str, dict[str, str]] = {}
         self.tables = {name: self._table(name) for name in self.modules}
 
-    def imported_by(self, name: str) -> set[str]:
-        """Modules that importing one module can load; the ``__init__`` above it always runs."""
+    def imported_by(self, name: str, file: Path) -> set[str]:
+        """Modules that importing one module, of this package or not, can load.
+
+        The ``__init__`` above it always runs.
+        """
         above = {name.rpartition(".")[0]} & self.modules.keys()
-        return above | self.imports(self.modules[name].read_text(encoding="utf-8"), name)
+        return above | self.imports(file.read_text(encoding="utf-8"), name)
 
     def imports(self, source: str, module: str = "") -> set[str]:
         """Modules that the source of a module (of a notebook if it has no name) can load."""
