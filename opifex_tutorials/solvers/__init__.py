@@ -9,6 +9,7 @@ _MODULES = {
     "solve_burgers_features": "burgers_features",
     "solve_burgers_grid": "burgers_grid",
     "solve_burgers_pinn": "burgers_pinn",
+    "solve_equation": "own_equation",
     "solve_linear_features": "linear_features",
     "solve_linear_pinn": "linear_pinn",
     "solve_mfg_grid": "mfg_grid",
