@@ -122,7 +122,8 @@ def test_another_value_of_a_parameter_does_not_compile_anew():
 
 def test_the_example_of_the_docstring_is_right():
     found = doctest.testmod(own_equation)
-    assert found.attempted and not found.failed
+    assert found.attempted
+    assert not found.failed
 
 
 @dataclass
