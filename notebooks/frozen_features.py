@@ -823,7 +823,7 @@ print(f"the error in L1 is at most {bound_by_hand(solution):.2e}")
 # %%
 from opifex_tutorials.verification import certified_error
 
-certificate = certified_error(solution)
+certificate = certified_error(solution, nodes=96)
 print(certificate)
 
 # %% [markdown]
@@ -878,7 +878,7 @@ def certify(network):
     """Return the true error in L1, at the worst instant, and its bound."""
     wrong = np.abs(network(instants, fine) - truth)
     error = 2 * np.trapezoid(wrong, fine, axis=1).max()  # both halves
-    return error, certified_error(network).bound
+    return error, certified_error(network, nodes=96).bound
 
 
 # %% [markdown]
