@@ -587,8 +587,8 @@ rows = [
     {"worst_seed": name, **dict(zip(columns, map(float, row), strict=True))}
     for name, row in zip(NAMES, judged, strict=True)
 ]
-# A gain grows with the square of an error, and so do the margins here.
-BOUNDS = {"cosine 10": (1e-11, 1.3e-6), "mixture 10": (3e-6, 4e-4)}
+# Runs differ between machines; and a gain grows with the square of an error.
+BOUNDS = {"cosine 10": (1e-11, 3e-6), "mixture 10": (3e-6, 1.5e-3)}
 for row, (cost, mass) in zip(rows, BOUNDS.values(), strict=True):
     name = row["worst_seed"].replace(" ", "_")
     gain = row["exploitability"] + 2 * row["standard_error"]
