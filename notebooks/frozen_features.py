@@ -1312,7 +1312,7 @@ for points, steps in ((800, 800), (512, 512), (400, 400)):
     )
     classical.append((seconds, relative_l2(coarse(t, x), exact)))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-verdict", "caption": "Burgers, error against time on one core, all seeds; the first solve of a process, to the right, compiles. Frozen features are ahead of the trained network by about three digits. The spectral solver (line) is ahead of both."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-frozen-verdict", "caption": "Burgers, error against time on one core, all seeds; the first solve of a process, to the right, compiles. Frozen features are ahead of the trained network by about three digits. The spectral solver (line) is ahead of both."}}
 figure, axes = plt.subplots(figsize=(6.4, 4.2))
 everyone = {**burgers.runs, **trained.runs}
 for name, color, marker in zip(everyone, COLORS, MARKERS, strict=False):
