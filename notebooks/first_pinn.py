@@ -810,7 +810,7 @@ other = compare(solve_default, {"0.05": thicker})
 
 # %% tags=["hide-input"]
 errors_there, seconds_there = np.transpose(other.runs["0.05"])
-note("burgers_nu05_error_worst", errors_there.max(), at_most=4e-8)
+note("burgers_nu05_error_worst", errors_there.max(), at_most=1.9e-8)
 note("other_seconds_worst", seconds_there.max(), "s")
 rows = [{"ν": 0.05, "error": spread(errors_there)}]
 Table("Five seeds", rows, "ν error")

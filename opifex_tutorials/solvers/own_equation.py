@@ -61,7 +61,8 @@ def solve_equation(
         ...     return lambda t: derivative(u, 0)(t) + problem.rate * u(t)
         >>> def trial(problem, N):
         ...     return lambda t: 1 + t * N(t)
-        >>> u = solve_equation(Decay(), residual, trial, seed=0, hidden=(8,), points=64, steps=50)
+        >>> small = {"hidden": (8,), "points": 64, "steps": 50}
+        >>> u = solve_equation(Decay(), residual, trial, seed=0, **small)
         >>> print(f"{u(1.0):.5f}")
         0.36788
     """
