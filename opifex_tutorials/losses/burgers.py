@@ -6,14 +6,15 @@ r"""The Burgers equation for a network, in several formulations.
 import jax
 import jax.numpy as jnp
 
+from opifex_tutorials.losses.equation import Equation
 from opifex_tutorials.losses.jax_system import (
     Condition,
     Field,
+    Formulate,
     Formulation,
     Trial,
     centered,
     derivative,
-    interior,
 )
 from opifex_tutorials.problems.burgers import BurgersProblem
 
@@ -47,18 +48,17 @@ def burgers_soft(problem: BurgersProblem, points: int) -> Formulation:
         return problem.final_time * z[0], jnp.sign(z[1] - 0.5)
 
     at_start, at_ends = Condition(misfit, start, 1, few), Condition(misfit, ends, 2, few)
-    trial = Trial(_plain_features(problem), lambda N: N)
-    return Formulation(trial, (_equation(problem, points), at_start, at_ends))
+    bare = Equation(burgers_residual, reach=1.0)(problem, points)
+    return Formulation(bare.trial, (*bare.conditions, at_start, at_ends))
 
 
-def burgers_hard(problem: BurgersProblem, points: int) -> Formulation:
-    r"""Conditions built in: :math:`\hat u = -\sin \pi x + t\,(1 - x^2)\, N(t, x)`."""
+def burgers_built_in(problem: BurgersProblem, N: Field) -> Field:
+    r"""Return the candidate :math:`\hat u = -\sin \pi x + t\,(1 - x^2)\, N(t, x)`."""
+    return lambda t, x: -jnp.sin(jnp.pi * x) + t * (1 - x**2) * N(t, x)
 
-    def candidate(N: Field) -> Field:
-        return lambda t, x: -jnp.sin(jnp.pi * x) + t * (1 - x**2) * N(t, x)
 
-    trial = Trial(_plain_features(problem), candidate)
-    return Formulation(trial, (_equation(problem, points),))
+#: Conditions built in, plain coordinates.
+burgers_hard = Equation(burgers_residual, burgers_built_in, reach=1.0)
 
 
 def burgers_layer(problem: BurgersProblem, points: int) -> Formulation:
@@ -155,14 +155,6 @@ def burgers_slab(problem: BurgersProblem, points: int) -> Formulation:
     return Formulation(Trial(features, candidate), burgers_layer(problem, points).conditions)
 
 
-def _equation(problem: BurgersProblem, points: int) -> Condition:
-    return Condition(lambda u: burgers_residual(problem, u), interior(problem.bounds), 2, points)
-
-
-def _plain_features(problem: BurgersProblem) -> Field:
-    return lambda t, x: jnp.stack([centered(t, 0.0, problem.final_time), x])
-
-
 def layer_width(problem: BurgersProblem) -> float:
     """Return δ = 4ν, twice the width of the steep layer that Burgers forms at x = 0."""
     return LAYER_WIDTHS * problem.viscosity
@@ -181,7 +173,7 @@ def unstretch(s: jax.Array, width: float) -> jax.Array:
     return width * jnp.sinh(s * jnp.arcsinh(1 / width))
 
 
-FORMULATIONS = {
+FORMULATIONS: dict[str, Formulate] = {
     "layer": burgers_layer,
     "smooth": burgers_smooth,
     "hard": burgers_hard,

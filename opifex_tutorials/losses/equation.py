@@ -6,7 +6,7 @@ component for each unknown. Conditions are either built into a trial function,
 (problem, N) -> candidate, or asked for on faces of the domain, by residuals of the same form.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ from opifex_tutorials.losses.jax_system import (
     interior,
 )
 
-REACH = 2.0  # inputs fill [-2, 2], as in losses/linear.py
 FEWER = 8  # a face has an eighth of the points
 
 Residual = Callable[[Any, Field], Any]  # (problem, u) -> field, or a tuple of fields
@@ -40,6 +39,7 @@ class Equation:
         periodic: names of coordinates in which the solution is periodic over the bounds; the
             network sees their sine and cosine instead.
         faces: conditions that are not built in, each with an eighth of the points.
+        reach: the inputs of the network fill [-reach, reach].
     """
 
     residual: Residual
@@ -47,33 +47,33 @@ class Equation:
     fields: int = 1
     periodic: tuple[str, ...] = ()
     faces: tuple[Face, ...] = ()
+    # On Poisson in two dimensions, after 100 steps, the median error of five seeds was 1.7e-6;
+    # 7.7e-6 with 1, 2.2e-6 with 3.
+    reach: float = 2.0
 
     def __call__(self, problem: Any, points: int) -> Formulation:
         """Return the formulation for a problem."""
-        bounds = problem.bounds
-        few = max(1, points // FEWER)
+        bounds, few = problem.bounds, max(1, points // FEWER)
         conditions = list(self._conditions(problem, self.residual, interior(bounds), points))
         for name, end, residual in self.faces:
-            place = _on_face(bounds, name, end)
-            conditions += self._conditions(problem, residual, place, few)
+            conditions += self._conditions(problem, residual, _on_face(bounds, name, end), few)
+
+        def features(*point: jax.Array) -> jax.Array:
+            inputs: list[jax.Array] = []
+            for z, (name, ends) in zip(point, bounds.items(), strict=True):
+                scaled = centered(z, *ends)
+                ring = jnp.cos(jnp.pi * scaled), jnp.sin(jnp.pi * scaled)
+                inputs += ring if name in self.periodic else (scaled,)
+            return self.reach * jnp.stack(inputs)
 
         def candidate(N: Field) -> Field:
             return N if self.trial is None else self.trial(problem, N)
 
-        trial = Trial(lambda *point: self._inputs(bounds, point), candidate)
-        return Formulation(trial, tuple(conditions), self.fields)
+        return Formulation(Trial(features, candidate), tuple(conditions), self.fields)
 
-    def _inputs(self, bounds: Any, point: tuple[jax.Array, ...]) -> jax.Array:
-        inputs = []
-        for z, (name, ends) in zip(point, bounds.items(), strict=True):
-            scaled = centered(z, *ends)
-            if name in self.periodic:
-                inputs += [jnp.cos(jnp.pi * scaled), jnp.sin(jnp.pi * scaled)]
-            else:
-                inputs.append(scaled)
-        return REACH * jnp.stack(inputs)
-
-    def _conditions(self, problem: Any, residual: Residual, place: Any, points: int) -> Any:
+    def _conditions(
+        self, problem: Any, residual: Residual, place: Any, points: int
+    ) -> Iterator[Condition]:
         """Yield a condition for each field that a residual returns."""
 
         def nothing(*point: jax.Array) -> jax.Array:

@@ -83,12 +83,10 @@ def require_equation(problem: Any, equation: Equation) -> None:
     register(type(problem))  # type: ignore[arg-type]  # a cached function: types are hashable
     require_integer("fields", equation.fields, 1, 64)
     names = _require_bounds(problem)
-    for name in (*equation.periodic, *(face[0] for face in equation.faces)):
-        if name not in names:
-            raise ValueError(f"coordinate {name!r}: allowed are {', '.join(names)}")
-    for _, end, _ in equation.faces:
-        if end not in ENDS:
-            raise ValueError(f"end {end!r} of a face: allowed are {ENDS}")
+    unknown = {*equation.periodic, *(name for name, _, _ in equation.faces)} - set(names)
+    wrong = {end for _, end, _ in equation.faces} - set(ENDS)
+    if unknown or wrong:
+        raise ValueError(f"coordinates {unknown}, ends {wrong}: allowed are {names}, {ENDS}")
     shape = () if equation.fields == 1 else (equation.fields,)
     formulation = equation(problem, SAMPLE)
     cube = jnp.asarray(np.random.default_rng(0).random((SAMPLE, len(names))))
@@ -106,9 +104,7 @@ def require_equation(problem: Any, equation: Equation) -> None:
     u, other = (formulation.trial.candidate(network(shift)) for shift in (0.0, 1.0))
     values = [tried(v, first.place, shape, "trial function") for v in (u, other)]
     if np.array_equal(*values):
-        raise ValueError(
-            "a trial function that does not use the network: allowed are those that do"
-        )
+        raise ValueError("trial function that does not use the network: allowed are those that do")
     for condition in formulation.conditions:
         r = tried(condition.residual(u), condition.place, (), "residual")
         if not np.isfinite(r).all():
