@@ -314,7 +314,7 @@ CASES = {
     "cosine 10": (cosine, {"steps": 200}),
     "mixture 2": (MixtureGame(dimension=2), {"steps": 40, **LIFTED}),
     "mixture 5": (MixtureGame(dimension=5), {"steps": 80, **LIFTED}),
-    "mixture 10": (mixture, {"steps": 80, **LIFTED}),
+    "mixture 10": (mixture, {"steps": 120, **LIFTED}),
 }
 found = compare(solve, CASES)
 
@@ -572,8 +572,13 @@ from opifex_tutorials.verification import sampled_mass_drift
 
 
 def judge(solution):
-    """Return exploitability and mass drift, with their standard errors."""
-    gain = sampled_exploitability(solution, starts=256, parts=32)
+    """Return exploitability, the largest of three samples, and mass drift."""
+    options = {"starts": 128, "parts": 32}
+    samples = [
+        sampled_exploitability(solution, seed=seed, **options)
+        for seed in range(3)
+    ]
+    gain = max(samples, key=lambda found: found[0] + 2 * found[1])
     return *gain, *sampled_mass_drift(solution)
 
 
@@ -587,24 +592,25 @@ rows = [
     {"worst_seed": name, **dict(zip(columns, map(float, row), strict=True))}
     for name, row in zip(NAMES, judged, strict=True)
 ]
-MACHINE = {"loose": "trainings differ between machines, gains by their square"}
-BOUNDS = {"cosine 10": (1e-11, 3e-6), "mixture 10": (3e-6, 1.5e-3)}
+BOUNDS = {"cosine 10": (1e-10, 1.3e-6), "mixture 10": (5e-7, 4e-4)}
+RARE = {"cosine 10": "a few rare paths carry the estimate"}
 for row, (cost, mass) in zip(rows, BOUNDS.values(), strict=True):
     name = row["worst_seed"].replace(" ", "_")
     gain = row["exploitability"] + 2 * row["standard_error"]
     key = f"high_dimensional_games.{name}_exploitability"
-    record(key, gain, at_most=cost, unit="cost", **MACHINE)
+    reason = RARE.get(row["worst_seed"])
+    record(key, gain, at_most=cost, unit="cost", loose=reason)
     drift = abs(row["mass_drift"]) + 2 * row["its_error"]
     key = f"high_dimensional_games.{name}_mass_drift"
-    record(key, drift, at_most=mass, unit="mass", **MACHINE)
+    record(key, drift, at_most=mass, unit="mass")
 Table("No closed form used", rows, " ".join(rows[0]))
 
 # %% [markdown]
 # In the mixture game an agent could gain at most
-# {glue:text}`high_dimensional_games.mixture_10_exploitability:.0e` (the estimate and two standard errors), and the
-# mass is off by at most {glue:text}`high_dimensional_games.mixture_10_mass_drift:.0e`. In the cosine game the estimate
-# is as small as its own noise, and with products of differences it may even be negative: the gain is at most
-# {glue:text}`high_dimensional_games.cosine_10_exploitability:.0e`.
+# {glue:text}`high_dimensional_games.mixture_10_exploitability:.0e` (of three samples the largest, with two standard
+# errors), and the mass is off by at most {glue:text}`high_dimensional_games.mixture_10_mass_drift:.0e`. In the cosine
+# game a few rare paths carry the estimate, so that samples differ by more than their standard errors: take the largest
+# of three, {glue:text}`high_dimensional_games.cosine_10_exploitability:.0e`, as an order of magnitude.
 #
 # ## The rivals
 #

@@ -560,21 +560,20 @@ Table("Seconds to an error, and the last error", rows, " ".join(rows[0]))
 
 # %% tags=["hide-input"]
 NETWORKS = ("random features", "PINN", "hybrid")
-KEYS = ["burgers", "burgers_thick", "heat", "wave", "poisson", "poisson_2d"]
-KEYS += ["game"]
-for key, name in zip(KEYS, PROBLEMS, strict=True):
+# Of the best of ours and of the others; who is broken is above.
+MOST = {"burgers": (1e-5, 0.9), "burgers_thick": (1e-5, 0.1)}
+MOST |= dict.fromkeys(("heat", "wave", "poisson", "poisson_2d"), (1e-5, 1e-6))
+MOST |= {"game": (1e-5, 0.1)}
+for (key, most), name in zip(MOST.items(), PROBLEMS, strict=True):
     found = {m: r.error for (n, m), r in races.items() if n == name}
     # Who has no answer has the error of the zero function.
     mine = min([1.0, *(found[m] for m in NETWORKS if m in found)])
     theirs = min([1.0, *(found[m] for m in PEERS)])
     note(f"{key}_classical", found["classical"], at_most=1e-6, loose=MACHINE)
-    note(f"{key}_ours", mine, at_most=1.0, loose=MACHINE)
-    note(f"{key}_others", theirs, at_most=1.0, loose=MACHINE)
-    # The last answer, in time or not.
-    last = [races[name, m].history[-1][1] for m in NETWORKS if m in found]
-    note(f"{key}_accuracy", min(last), at_most=1e-4, loose=MACHINE)
+    note(f"{key}_ours", mine, at_most=most[0], loose=MACHINE)
+    note(f"{key}_others", theirs, at_most=most[1], loose=MACHINE)
     if not isinstance(PROBLEMS[name], linear.LinearProblem):
-        note(f"{key}_ratio", theirs / mine, RATIO, at_least=20, loose=MACHINE)
+        note(f"{key}_ratio", theirs / mine, RATIO, at_least=100, loose=MACHINE)
 
 for key, method in (("fastlsq", "FastLSQ"), ("features", "random features")):
     reached = [s for s, e in races["wave", method].history if e <= 1e-6]

@@ -54,9 +54,9 @@ class Equation:
     def __call__(self, problem: Any, points: int) -> Formulation:
         """Return the formulation for a problem."""
         bounds, few = problem.bounds, max(1, points // FEWER)
-        conditions = list(self._conditions(problem, self.residual, interior(bounds), points))
+        conditions = list(self._asked(problem, self.residual, interior(bounds), points))
         for name, end, residual in self.faces:
-            conditions += self._conditions(problem, residual, _on_face(bounds, name, end), few)
+            conditions += self._asked(problem, residual, _on_face(bounds, name, end), few)
 
         def features(*point: jax.Array) -> jax.Array:
             inputs: list[jax.Array] = []
@@ -71,9 +71,7 @@ class Equation:
 
         return Formulation(Trial(features, candidate), tuple(conditions), self.fields)
 
-    def _conditions(
-        self, problem: Any, residual: Residual, place: Any, points: int
-    ) -> Iterator[Condition]:
+    def _asked(self, problem: Any, residual: Residual, place: Any, points: int) -> Iterator[Any]:
         """Yield a condition for each field that a residual returns."""
 
         def nothing(*point: jax.Array) -> jax.Array:
