@@ -573,15 +573,18 @@ from opifex_tutorials.verification import sampled_mass_drift
 
 def judge(solution):
     """Return exploitability, the largest of three samples, and mass drift."""
-    options = {"starts": 128, "parts": 32}
     samples = [
-        sampled_exploitability(solution, seed=seed, **options)
+        sampled_exploitability(solution, starts=128, parts=32, seed=seed)
         for seed in range(3)
     ]
     gain = max(samples, key=lambda found: found[0] + 2 * found[1])
     return *gain, *sampled_mass_drift(solution)
 
 
+# %% [markdown]
+# Judged is the worst seed of either game in ten dimensions.
+
+# %%
 NAMES = ("cosine 10", "mixture 10")
 worst = [max(found.runs[name], key=value_error) for name in NAMES]
 judged = side_by_side(judge, worst)

@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import time
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -114,10 +115,7 @@ def test_the_closed_form_has_no_residual(problem):
                 (8 * (f(p + unit) - f(p - unit)) - f(p + 2 * unit) + f(p - 2 * unit)) / (12 * h)
             )
 
-        f = lambda p: fields(p.T)[i]  # noqa: E731
-        for name in by:
-            f = along(f, name)
-        return f(z)
+        return reduce(along, by, lambda p: fields(p.T)[i])(z)
 
     residuals = peers.equations(problem, np, fields(z.T), derivative, *z.T)
     assert len(residuals) == peers.outputs(problem)

@@ -96,10 +96,11 @@ class Race:
         Raises:
             OutOfTimeError: when the budget is spent.
         """
-        evaluate = solution
-        if isinstance(self.problem, MeanFieldGame):
-            evaluate = lambda *z: np.stack([solution.value(*z), solution.density(*z)])  # noqa: E731
-        if not self.report(evaluate):
+
+        def both(*z: FloatArray) -> FloatArray:
+            return np.stack([solution.value(*z), solution.density(*z)])
+
+        if not self.report(both if isinstance(self.problem, MeanFieldGame) else solution):
             raise OutOfTimeError(f"{self.budget:g} s are over")
         return self.history[-1][1]
 

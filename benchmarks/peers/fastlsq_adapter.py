@@ -48,7 +48,7 @@ class Statement:
             self.race.report(evaluated(solver))  # unfinished, and too late to count
             raise peers.OutOfTimeError
         problem = replace(self.race.problem, viscosity=self.nu) if self.nu else self.race.problem
-        inside = lambda u, d: peers.equations(problem, torch, u, d, *x.split(1, 1))  # noqa: E731
+        inside = lambda u, d: peers.equations(problem, torch, u, d, *x.split(1, 1))
         parts = [linearize(solver, self.race.names, x, inside)]
         for number, (name, z) in enumerate(sides):
             first, *others = peers.exact_fields(problem, *z.T)

@@ -33,7 +33,7 @@ class Report(jinns.validation.AbstractValidationModule):
 
     def __call__(self, params):
         fields = jax.vmap(self.u, (0, None))(self.points, params).T
-        report = lambda f: self.race.report(evaluated(lambda _: f))  # noqa: E731
+        report = lambda f: self.race.report(evaluated(lambda _: f))
         left = jax.experimental.io_callback(report, jax.ShapeDtypeStruct((), jnp.bool_), fields)
         return self, ~left, jnp.zeros(()), False
 
@@ -51,13 +51,13 @@ def solve(race, seed, *, recipe=None):
             units = dict(zip(race.names, jnp.eye(z.size), strict=True))
 
             def along(by, z):
-                f = lambda z: along(by[1:], z)  # noqa: E731
+                f = lambda z: along(by[1:], z)
                 return jax.jvp(f, (z,), (units[by[0]],))[1] if by else u(z, params)
 
             values = cache(lambda by: along(by, z))
             return jnp.stack(equations(problem, jnp, values(""), lambda by, i=0: values(by)[i], *z))
 
-    hard = lambda z, y, _: jnp.stack(trial(problem, jnp, jnp.atleast_1d(y), *z))  # noqa: E731
+    hard = lambda z, y, _: jnp.stack(trial(problem, jnp, jnp.atleast_1d(y), *z))
     keys, ends = jax.random.split(jax.random.PRNGKey(seed)), (len(bounds), outputs(problem))
     network = eqx.nn.MLP(*ends, width, depth, jnp.tanh, key=keys[0])
     transforms = {"input_transform": lambda z, _: jnp.stack(inputs(problem, jnp, *z))}

@@ -55,8 +55,8 @@ class Report(Callback):
 
     def on_train_epoch_end(self, trainer, module):
         if trainer.current_epoch >= self.adam or trainer.current_epoch % 25 == 24:
-            points = lambda z: LabelTensor(torch.tensor(z), list(self.race.names))  # noqa: E731
-            fields = lambda z: module(points(z)).detach().as_subclass(torch.Tensor).T  # noqa: E731
+            points = lambda z: LabelTensor(torch.tensor(z), list(self.race.names))
+            fields = lambda z: module(points(z)).detach().as_subclass(torch.Tensor).T
             trainer.should_stop = not self.race.report(evaluated(fields))
 
 
@@ -71,7 +71,7 @@ def solve(race, seed, *, hidden=(20, 20, 20), points=1024, adam=50, rate=1e-3):
         def labeled(by, i):
             return grad(labeled(by[1:], i), z, d=[by[0]]) if by else u.extract([fields[i]])
 
-        d = lambda by, i=0: labeled(by, i).as_subclass(torch.Tensor)  # noqa: E731
+        d = lambda by, i=0: labeled(by, i).as_subclass(torch.Tensor)
         values, columns = unlabeled(u, fields), unlabeled(z, race.names)
         return torch.cat(equations(race.problem, torch, values, d, *columns), 1)
 
