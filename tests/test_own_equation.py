@@ -54,6 +54,23 @@ def test_third_derivatives_and_conditions_on_faces():
     assert relative_l2(solution(t, x), problem.exact(t, x)) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("face", "expected"),
+    [
+        (("t", "low"), (0.0, 4.0)),
+        (("x", "low"), (0.25, -8.0)),
+        (("x", "high"), (0.25, 8.0)),
+    ],
+)
+def test_a_face_is_where_its_name_says(face, expected):
+    equation = Equation(korteweg_de_vries, faces=((*face, misfit),))
+    inside, on_face = equation(Soliton(), 64).conditions
+    point = np.array([0.25, 0.75])
+    assert tuple(map(float, inside.place(point))) == (0.25, 4.0)
+    assert tuple(map(float, on_face.place(point))) == expected
+    assert (inside.points, on_face.points) == (64, 8)
+
+
 @dataclass(frozen=True)
 class Waves:
     """Two fields on a ring: v_t + c w_x = 0, w_t + c v_x = 0."""
