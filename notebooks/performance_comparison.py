@@ -639,7 +639,7 @@ note("classical_faster_least", least, "ratio of times", **first_of_all)
 
 # %% [markdown]
 # On each of the seven a classical solver is there first, by a factor of
-# {glue:text}`performance_comparison.classical_faster_least:.0f` at least.
+# {glue:text}`performance_comparison.classical_faster_least:.1f` at least.
 
 # %% [markdown]
 # **Linear problems.** Whoever solves for the last layer only, FastLSQ and our random features, is at or near rounding
