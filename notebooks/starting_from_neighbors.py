@@ -973,8 +973,6 @@ record(
 record("starting_from_neighbors.classical_seconds", slowest, unit="s")
 query = max(run.query for run in runs)
 record("starting_from_neighbors.query_seconds", query, unit="s")
-over = query / slowest
-record("starting_from_neighbors.query_over_classical", over, unit="s/s")
 _ = record(
     "starting_from_neighbors.classical_gain",
     worst["interpolated"] / classical,
