@@ -1,4 +1,4 @@
-"""Solution against reference: relative error, order of convergence, mass, exploitability, bounds.
+"""Solution against reference, or against what is known without one: orders, bounds, estimates.
 
 A function is loaded when first asked for: the bound needs JAX, in which its residuals are written.
 """
@@ -10,12 +10,18 @@ _MODULES = {
     "Certificate": "certificates",
     "Errors": "errors",
     "Estimate": "paths",
+    "Manufactured": "statements",
+    "SelfConvergence": "errors",
     "certified_error": "certificates",
     "convergence_order": "errors",
+    "estimate_error": "estimates",
     "exploitability": "grids",
+    "manufactured": "statements",
     "mass_drift": "grids",
+    "mismatch": "statements",
     "relative_errors": "errors",
     "relative_l2": "errors",
+    "self_convergence": "errors",
     "sampled_exploitability": "paths",
     "sampled_mass_drift": "paths",
 }

@@ -1,5 +1,7 @@
 """Solution against closed form: relative error, order of convergence."""
 
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +9,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import qmc
 
 from opifex_tutorials.validation import FloatArray, require_integer
+
+ORDER_SLACK = 0.25  # between the observed order and that of a method
 
 
 def relative_l2(computed: ArrayLike, reference: ArrayLike) -> float:
@@ -52,6 +56,51 @@ def convergence_order(step_sizes: ArrayLike, errors: ArrayLike) -> FloatArray:
     if values.shape != sizes.shape or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"errors={errors!r}: allowed are positive numbers, one per step size")
     return np.diff(np.log(values)) / np.diff(np.log(sizes))
+
+
+class SelfConvergence(NamedTuple):
+    """What a sequence of grids says of itself.
+
+    Attributes:
+        orders: observed between each three neighbors.
+        values: extrapolated from the two finest grids, by the order.
+        error: relative difference to what the two grids before would have extrapolated, which
+            is an estimate of *their* error, and larger than that of ``values``.
+    """
+
+    orders: FloatArray
+    values: FloatArray
+    error: float
+
+
+def self_convergence(
+    solve: Callable[[int], ArrayLike], counts: Sequence[int], *, order: int = 2
+) -> SelfConvergence:
+    r"""Refine a grid, observe its order without an exact solution, and extrapolate.
+
+    .. math:: p_i = \log_2 \frac{\|u_{i+1} - u_i\|}{\|u_{i+2} - u_{i+1}\|}, \qquad
+        u = u_n + \frac{u_n - u_{n-1}}{2^p - 1}
+
+    (Richardson 1911; Roache 1998).
+
+    Args:
+        solve: number of points -> values at the same places for all of them.
+        counts: at least three, each twice the one before.
+        order: p, that of the method.
+
+    Raises:
+        ValueError: for other counts, or if the last observed order is not that of the method.
+    """
+    ratios = {b / a for a, b in pairwise(counts)}
+    if len(counts) < 3 or ratios != {2.0}:
+        raise ValueError(f"counts={counts!r}: allowed are three or more, each twice the last")
+    solved = [np.asarray(solve(count), dtype=float) for count in counts]
+    changes = [np.linalg.norm(fine - coarse) for coarse, fine in pairwise(solved)]
+    orders = np.log2([coarse / fine for coarse, fine in pairwise(changes)])
+    if not abs(orders[-1] - order) < ORDER_SLACK:
+        raise ValueError(f"observed order {orders[-1]:.2f}: allowed is {order}, about")
+    better = [b + (b - a) / (2**order - 1) for a, b in pairwise(solved[-3:])]
+    return SelfConvergence(orders, better[1], relative_l2(better[0], better[1]))
 
 
 class Errors(NamedTuple):

@@ -1,0 +1,196 @@
+r"""A statement against a second one, and an equation whose solution was chosen.
+
+Whoever writes an equation twice, in two forms, makes a slip in one of them at a time. Both forms
+are :class:`opifex_tutorials.losses.equation.Equation`: the one that is solved, with its trial
+function, and one that asks for each condition on its face. With the second as a source,
+
+.. math:: R_1[u] = R_2[u^*],
+
+the chosen :math:`u^*` solves the first if both say the same (Roache 2002: manufactured solutions).
+An error that both share, in the equation or in its data, nobody sees here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import qmc
+
+from opifex_tutorials.losses.equation import Equation, Residual, as_tuple
+from opifex_tutorials.losses.jax_system import Condition, Field, register
+from opifex_tutorials.models.precision import enable_float64
+from opifex_tutorials.validation import FloatArray, require_coordinates
+
+SAMPLE = 64  # points for each condition
+AGREEMENT = 1e-9  # of two statements, relative; rounding in fourth derivatives is smaller
+
+
+def mismatch(problem: Any, equation: Equation, statement: Equation) -> dict[str, float]:
+    """Compare an equation with a second statement of it, part by part.
+
+    Args:
+        problem: a frozen dataclass with ``bounds``.
+        equation: what is solved.
+        statement: the same again, without a trial function: all conditions on faces.
+
+    Returns:
+        For every part the largest difference over the largest value, at random points. A condition
+        on a face may be built into the trial function or stand among the faces of the equation.
+
+    Raises:
+        ValueError: if the two have other numbers of fields or of residuals.
+    """
+    enable_float64()
+    register(type(problem))  # type: ignore[arg-type]  # a cached function: types are hashable
+    if equation.fields != statement.fields:
+        raise ValueError(f"fields={statement.fields}: allowed are {equation.fields}, as first said")
+    own, again = (_parts(e, problem) for e in (equation, statement))
+    if len(own["equation"]) != len(again["equation"]):
+        count = len(own["equation"])
+        raise ValueError(f"{len(again['equation'])} residuals: allowed are {count}, as first said")
+    anything = _wave(replace(statement, trial=None), problem, shift=1.0)
+    candidate = equation(problem, SAMPLE).trial.candidate(_wave(equation, problem, shift=2.0))
+    found = dict[str, float]()
+    for label, conditions in again.items():
+        for number, condition in enumerate(conditions):
+            asked = _values(condition, anything)
+            said = [_values(c, anything) for c in own.get(label, [])]
+            if label == "equation":
+                said = [said[number]]
+            else:  # or it is built in
+                said.append(asked + _values(condition, candidate))
+            found[f"{label} {number}"] = min(_difference(values, asked) for values in said)
+    for label, conditions in own.items():
+        others = [_values(c, anything) for c in again.get(label, [])]
+        for number, condition in enumerate(conditions if label != "equation" else ()):
+            values = _values(condition, anything)
+            closest = min((_difference(v, values) for v in others), default=np.inf)
+            found[f"{label} {number}, asked for"] = closest
+    for name in statement.periodic:
+        found[f"{name} periodic"] = _difference(*_at_ends(problem, candidate, name))
+    return found
+
+
+@dataclass(frozen=True)
+class Manufactured:
+    """An equation whose exact solution is known.
+
+    Attributes:
+        problem: what it belongs to.
+        equation: to be solved by the solver under test.
+        mismatch: of the two statements; see :func:`mismatch`.
+    """
+
+    problem: Any
+    equation: Equation
+    mismatch: dict[str, float]
+
+    def exact(self, *coordinates: ArrayLike) -> FloatArray:
+        """Evaluate the chosen solution; of a system the first axis counts the fields."""
+        arrays = require_coordinates(self.problem.bounds, *coordinates)
+        chosen = _chosen(self.equation, self.problem)
+        values = np.asarray(jax.vmap(chosen)(*(jnp.asarray(a.ravel()) for a in arrays)))
+        return values.T.reshape(values.shape[1:] + arrays[0].shape)
+
+
+def manufactured(
+    problem: Any, equation: Equation, statement: Equation, *, tolerance: float = AGREEMENT
+) -> Manufactured:
+    """Return the equation with the source that makes a chosen function its solution.
+
+    The function is the trial function of the equation, applied to a smooth wave instead of a
+    network, so that what is built in holds.
+
+    Args:
+        problem: a frozen dataclass with ``bounds``.
+        equation: what is solved.
+        statement: the same again, from which the source comes; see :func:`mismatch`.
+        tolerance: largest allowed mismatch. Infinite, to see what an error does to a solution.
+
+    Raises:
+        ValueError: naming the parts in which the two statements differ.
+    """
+    parts = mismatch(problem, equation, statement)
+    wrong = {name: f"{value:.1e}" for name, value in parts.items() if not value <= tolerance}
+    if wrong:
+        raise ValueError(f"statements that differ by {wrong}: allowed is {tolerance:g}")
+    made = replace(
+        equation,
+        residual=WithSource(equation.residual, statement.residual, equation),
+        faces=tuple((n, end, WithSource(r, r, equation)) for n, end, r in equation.faces),
+    )
+    return Manufactured(problem, made, parts)
+
+
+@dataclass(frozen=True)
+class WithSource:
+    """A residual that vanishes on the chosen solution, if the source belongs to it."""
+
+    residual: Residual
+    source: Residual
+    equation: Equation
+
+    def __call__(self, problem: Any, u: Field) -> Any:
+        """Return the residual of u less what the source's residual makes of the chosen one."""
+        own = as_tuple(self.residual(problem, u))
+        known = as_tuple(self.source(problem, _chosen(self.equation, problem)))
+        return tuple((lambda *z, r=r, s=s: r(*z) - s(*z)) for r, s in zip(own, known, strict=True))
+
+
+def _chosen(equation: Equation, problem: Any) -> Field:
+    return equation(problem, SAMPLE).trial.candidate(_wave(equation, problem, shift=0.0))
+
+
+def _wave(equation: Equation, problem: Any, shift: float) -> Field:
+    """Return waves of what the network sees, so that they are as periodic as that is."""
+    features, count = equation(problem, SAMPLE).trial.features, equation.fields
+
+    def wave(*point: jax.Array) -> jax.Array:
+        inputs = features(*point)
+        slopes = 0.4 + 0.3 * jnp.cos(jnp.arange(len(inputs)) + shift)
+        values = jnp.sin(inputs @ slopes + jnp.arange(count) + shift)
+        return values if count > 1 else values[0]
+
+    return wave
+
+
+def _parts(equation: Equation, problem: Any) -> dict[str, list[Condition]]:
+    """Return the conditions of an equation by what they are of."""
+    conditions = iter(equation(problem, SAMPLE).conditions)
+    parts = dict[str, list[Condition]]()
+    asked = [("equation", equation.residual)]
+    asked += [(f"{name} {end}", residual) for name, end, residual in equation.faces]
+    for label, residual in asked:
+        for _ in as_tuple(residual(problem, _wave(equation, problem, shift=0.0))):
+            parts.setdefault(label, []).append(next(conditions))
+    return parts
+
+
+def _cube(dimension: int) -> FloatArray:
+    return np.asarray(qmc.Sobol(dimension, rng=np.random.default_rng(0)).random(SAMPLE))
+
+
+def _values(condition: Condition, u: Field) -> FloatArray:
+    residual = condition.residual(u)
+    at_all = jax.jit(jax.vmap(lambda z: residual(*condition.place(z))))
+    return np.asarray(at_all(_cube(condition.dimension)))
+
+
+def _difference(one: FloatArray, other: FloatArray) -> float:
+    size = np.abs(other).max()
+    return float(np.abs(one - other).max() / size) if size else np.inf
+
+
+def _at_ends(problem: Any, u: Field, name: str) -> Iterator[FloatArray]:
+    """Yield values at both ends of a coordinate."""
+    cube = _cube(len(problem.bounds))
+    for end in problem.bounds[name]:
+        points = [
+            a + (b - a) * z for (a, b), z in zip(problem.bounds.values(), cube.T, strict=True)
+        ]
+        points[list(problem.bounds).index(name)] = np.full(SAMPLE, float(end))
+        yield np.asarray(jax.vmap(u)(*points))
