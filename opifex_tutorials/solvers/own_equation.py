@@ -26,6 +26,7 @@ def solve_equation(
     fields: int = 1,
     periodic: Sequence[str] = (),
     faces: Sequence[Face] = (),
+    inputs: Callable[[Any], Field] | None = None,
     **options: Any,
 ) -> PinnSolution:
     """Solve an equation that the package does not know.
@@ -40,6 +41,8 @@ def solve_equation(
         fields: number of unknowns. With several, u and N are of shape (fields,).
         periodic: names of the coordinates in which the solution is periodic.
         faces: conditions that are not built in, as (name, ``"low"`` or ``"high"``, residual).
+        inputs: what the network sees instead of the coordinates, (problem) -> field of shape
+            (inputs,), each in about [-1, 1].
         options: as in :func:`opifex_tutorials.solvers.pinn.train_pinn`, with the same defaults.
 
     Returns:
@@ -66,7 +69,8 @@ def solve_equation(
         >>> print(f"{u(1.0):.5f}")
         0.36788
     """
-    equation = Equation(residual, trial, fields, tuple(periodic), tuple(faces))
+    conditions = tuple(periodic), tuple(faces)
+    equation = Equation(residual, trial, fields, *conditions, inputs=inputs)
     require_equation(problem, equation)
     return train_pinn(problem, equation, seed=seed, **options)
 
