@@ -5,14 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from string import Template
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from opifex_tutorials.plotting import show, to_svg
-from opifex_tutorials.progress import in_notebook
 
 # Nothing moves until the reader says so.
 _PAGE = Template("""<div class="book-animation" id="$name">$svg
@@ -60,22 +58,14 @@ def animate(
         variable: what the slider changes, for those who cannot see it.
 
     Raises:
-        ValueError: if a shape does not match.
+        ValueError: if a shape does not match, or ``alt`` is empty.
     """
     values = {line: np.asarray(frames, dtype=float) for line, frames in curves.items()}
     for line, frames in values.items():
         allowed = (len(labels), np.size(line.get_xdata(orig=False)))
         if frames.shape != allowed:
             raise ValueError(f"curves with shape {frames.shape}: allowed is {allowed}")
-    if not in_notebook():
-        show(figure, alt)
-        return
-    from IPython.display import display
-
-    display(
-        {"text/html": to_page(figure, values, labels, alt, variable), "text/plain": alt}, raw=True
-    )
-    plt.close(figure)
+    show(figure, alt, lambda figure, alt: to_page(figure, values, labels, alt, variable))
 
 
 def to_page(

@@ -4,6 +4,7 @@ import hashlib
 import html
 import io
 import re
+from collections.abc import Callable
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -38,16 +39,19 @@ def style() -> None:
     mpl.rc("image", cmap="cividis")
     mpl.rc("legend", frameon=False)
     mpl.rc("lines", linewidth=1.8)
-    mpl.rc("text", color=_INK)
-    mpl.rc("xtick", color=_INK)
-    mpl.rc("ytick", color=_INK)
+    mpl.rc(("text", "xtick", "ytick"), color=_INK)
 
 
-def show(figure: Figure, alt: str) -> None:
+def show(figure: Figure, alt: str, render: Callable[[Figure, str], str] | None = None) -> None:
     """Display ``figure`` in the notebook and close it; ``alt`` says in words what it shows.
 
     The figure becomes SVG inside the page, so that its text takes the page's color, light or dark.
     Outside a notebook it opens a window where Matplotlib has one, and does nothing otherwise.
+
+    Args:
+        figure: what to show.
+        alt: for those who cannot see it.
+        render: makes the HTML from both; by default :func:`to_svg`.
 
     Raises:
         ValueError: ``alt`` is empty.
@@ -57,7 +61,7 @@ def show(figure: Figure, alt: str) -> None:
     if in_notebook():
         from IPython.display import display
 
-        display({"text/html": to_svg(figure, alt), "text/plain": alt}, raw=True)
+        display({"text/html": (render or to_svg)(figure, alt), "text/plain": alt}, raw=True)
     elif plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
         plt.show()
     plt.close(figure)

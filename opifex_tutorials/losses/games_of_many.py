@@ -218,15 +218,10 @@ def data_jets(game: MeanFieldGame, x: Tensor) -> tuple[Tensor, Tensor]:
             jets.of_space(lambda *x: game.terminal_cost(*x, xp=torch), list(x)),
             jets.of_space(lambda *x: game.initial_density(*x, xp=torch).log(), list(x)),
         )
-    found = []
-    for at_end in (True, False):
-        t = torch.full_like(x[0], game.horizon if at_end else 0.0)
-        laplacians = game.laplacians(t, *x, xp=torch)
-        if at_end:
-            value, slopes = game.value(t, *x, xp=torch), game.value_gradient(t, *x, xp=torch)
-        else:
-            m = game.density(t, *x, xp=torch)
-            value, slopes = m.log(), game.density_gradient(t, *x, xp=torch) / m
-        laplacian = laplacians[0 if at_end else 1]
-        found.append(torch.cat([torch.stack([value, 0 * value]), slopes, laplacian[None]]))
-    return found[0], found[1]
+    end, start = ([torch.full_like(x[0], t), *x] for t in (game.horizon, 0.0))
+    u, u_x = game.value(*end, xp=torch), game.value_gradient(*end, xp=torch)
+    m, m_x = game.density(*start, xp=torch), game.density_gradient(*start, xp=torch)
+    bends = game.laplacians(*end, xp=torch)[0], game.laplacians(*start, xp=torch)[1]
+    parts = zip((u, m.log()), (u_x, m_x / m), bends, strict=True)
+    terminal, initial = (torch.cat([torch.stack([f, 0 * f]), f_x, b[None]]) for f, f_x, b in parts)
+    return terminal, initial

@@ -176,12 +176,8 @@ class MixtureGame(ColeHopfGame):
 
     def _sum(self, xp: Any, which: int, elapsed: Any, x: Any) -> tuple[Any, ...]:
         """Return a sum of products after a time of decay, its gradient, and its Laplacian."""
-        total, slopes, laplacian, column = (
-            0.0,
-            0.0,
-            0.0,
-            (-1, *[1] * elapsed.ndim),
-        )  # an entry for each axis
+        total, slopes, laplacian = 0.0, 0.0, 0.0
+        column = (-1, *[1] * elapsed.ndim)  # an entry for each axis
         for w, a, theta in zip(*(part[which] for part in self._drawn), strict=True):
             factor, slope, bend = 1.0, 0.0, 0 * x
             for n in range(self.harmonics):

@@ -13,14 +13,7 @@ from torch import Tensor
 
 from opifex_tutorials.losses.games import FORMULATIONS, Fields, fokker_planck_residual, hjb_residual
 from opifex_tutorials.losses.games_of_many import Setting, of_many
-from opifex_tutorials.losses.torch_system import (
-    Drawn,
-    Formulate,
-    Formulation,
-    System,
-    gauss,
-    sobol,
-)
+from opifex_tutorials.losses.torch_system import Drawn, Formulate, Formulation, System, gauss, sobol
 from opifex_tutorials.models.torch_axes import Features, Widths, network
 from opifex_tutorials.models.torch_mlp import MLP
 from opifex_tutorials.problems.game import MeanFieldGame, PathTerms
@@ -35,10 +28,7 @@ from opifex_tutorials.validation import (
 )
 
 MANY = ("hard", "lifted")  # the formulations that are others in more than one dimension
-HIDDEN: dict[str, Sequence[Any]] = {
-    "dense": (12, 12, 12),
-    "symmetric": ((8, 4), (12, 12, 12)),
-}
+HIDDEN: dict[str, Sequence[Any]] = {"dense": (12, 12, 12), "symmetric": ((8, 4), (12, 12, 12))}
 # In more than one dimension, sizes of the weights at the start, over those of Glorot's rule. The
 # last layer starts near the data. The first one sums features of all coordinates: a network that
 # starts almost linear finds the directions that count. On the cosine game with d = 50, one seed of

@@ -112,9 +112,8 @@ class MeanFieldGameScheme:
         self.places = [x.ravel() for x in np.meshgrid(*[self.x] * self.dimension, indexing="ij")]
         self.t = np.linspace(0.0, game.horizon, self.N + 1)
         self.is_periodic = game.boundary == "periodic" and boundary is None and interval is None
-        self.walls = (
-            [] if self.is_periodic or self.dimension > 1 else [0, -1]
-        )  # the cells beside them
+        # The cells beside them.
+        self.walls = [] if self.is_periodic or self.dimension > 1 else [0, -1]
         self.boundary, self.has_other_walls = boundary, boundary is not None
         if game.boundary == "exact" and boundary is None:
             self.boundary = self._closed_form
@@ -299,12 +298,15 @@ class MeanFieldGameScheme:
         """Return m̄ of the population that hops at these rates."""
         return self.factorize(rates).solve(self.source(), trans="T")
 
-    def densities(self, m: FloatArray) -> FloatArray:
-        """Return m at all times, shape (steps + 1, cells), from m̄."""
-        densities: list[FloatArray] = [self.initial_density]
-        for theta, average in zip(self.theta, m.reshape(self.N, self.K), strict=True):
-            densities.append((average - (1 - theta) * densities[-1]) / theta)
-        return np.array(densities)
+    def densities(self, m: FloatArray, start: FloatArray | None = None) -> FloatArray:
+        """Return m at all times, shape (steps + 1, cells), from m̄.
+
+        Or any field from its averages and its ``start``, which may have more axes before the cells.
+        """
+        fields = [self.initial_density if start is None else start]
+        for theta, average in zip(self.theta, m.reshape(self.N, *fields[0].shape), strict=True):
+            fields.append((average - (1 - theta) * fields[-1]) / theta)
+        return np.array(fields)
 
     def best_response(self, m: FloatArray, u: FloatArray | None = None) -> FloatArray:
         """Return the value if the population stays m̄, by policy iteration from ``u``.

@@ -20,13 +20,7 @@ from opifex_tutorials.losses.jax_system import (
     compile_program,
     identity,
 )
-from opifex_tutorials.training.gradient import (
-    Block,
-    adam,
-    compile_block,
-    initial_state,
-    l_bfgs,
-)
+from opifex_tutorials.training.gradient import Block, adam, compile_block, initial_state, l_bfgs
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import Advance, Schedule, levenberg_marquardt, train
 from opifex_tutorials.validation import FloatArray, require_coordinates, require_integer
