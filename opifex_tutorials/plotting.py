@@ -39,7 +39,9 @@ def style() -> None:
     mpl.rc("image", cmap="cividis")
     mpl.rc("legend", frameon=False)
     mpl.rc("lines", linewidth=1.8)
-    mpl.rc(("text", "xtick", "ytick"), color=_INK)
+    mpl.rc("text", color=_INK)
+    mpl.rc("xtick", color=_INK)
+    mpl.rc("ytick", color=_INK)
 
 
 def show(figure: Figure, alt: str, render: Callable[[Figure, str], str] | None = None) -> None:
@@ -104,10 +106,8 @@ def seed_band(axes: Axes, x: ArrayLike, runs: ArrayLike, label: str, color_index
     """
     abscissas, values = np.asarray(x, dtype=float), np.asarray(runs, dtype=float)
     if values.ndim != 2 or abscissas.shape != values.shape[1:]:
-        raise ValueError(
-            f"runs with shape {values.shape}: allowed is (seeds, n), with x of shape (n,), "
-            f"which is {abscissas.shape}"
-        )
+        allowed = f"(seeds, n), with x of shape (n,), which is {abscissas.shape}"
+        raise ValueError(f"runs with shape {values.shape}: allowed is {allowed}")
     index = color_index % len(COLORS)
     color, line_style = COLORS[index], LINE_STYLES[index]
     axes.fill_between(abscissas, values.min(0), values.max(0), color=color, alpha=0.2, lw=0)

@@ -85,10 +85,8 @@ class HardTrial(SoftTrial):
     def __call__(self, outputs: Tensor) -> Fields:
         """Return the fields from the jets of the outputs, shape (d + 3, N, 2)."""
         value, log_density = super().__call__(outputs)
-        return Fields(
-            self._terminal + self._unit * jets.product(self._remaining, value),
-            self._initial + jets.product(self._elapsed, log_density),
-        )
+        u = self._terminal + self._unit * jets.product(self._remaining, value)
+        return Fields(u, self._initial + jets.product(self._elapsed, log_density))
 
 
 class ValuesOnly:

@@ -73,10 +73,8 @@ class ManyTrial:
             start = float(np.exp(-rate * horizon))
             self.base = Fields(unit * eg, hm - eg + start * hg)
         self.features = Features(torch.stack(shared, -1), setting.own(x, decays), scale)
-        self._factors = (
-            (unit * scale * (horizon - t), -unit * scale * one),
-            (scale * t, scale * one),
-        )
+        remaining = unit * scale * (horizon - t), -unit * scale * one
+        self._factors = remaining, (scale * t, scale * one)
 
     def __call__(self, outputs: Tensor) -> Fields:
         """Return the fields from the jets of the outputs, shape (d + 3, N, 2)."""
@@ -214,10 +212,8 @@ def data_jets(game: MeanFieldGame, x: Tensor) -> tuple[Tensor, Tensor]:
     names = ("_terminal_cost", "_initial_density")
     own = all(getattr(type(game), name) is getattr(MeanFieldGame, name) for name in names)
     if not own or type(game)._laplacians is MeanFieldGame._laplacians:
-        return (
-            jets.of_space(lambda *x: game.terminal_cost(*x, xp=torch), list(x)),
-            jets.of_space(lambda *x: game.initial_density(*x, xp=torch).log(), list(x)),
-        )
+        terminal = jets.of_space(lambda *x: game.terminal_cost(*x, xp=torch), list(x))
+        return terminal, jets.of_space(lambda *x: game.initial_density(*x, xp=torch).log(), list(x))
     end, start = ([torch.full_like(x[0], t), *x] for t in (game.horizon, 0.0))
     u, u_x = game.value(*end, xp=torch), game.value_gradient(*end, xp=torch)
     m, m_x = game.density(*start, xp=torch), game.density_gradient(*start, xp=torch)

@@ -44,11 +44,8 @@ def of_function(
     """Return the jets of a function of scalar coordinates at points, by ``derivative``."""
     jets = {}
     for alpha in indices:
-        g = f
-        for axis, times in enumerate(alpha):
-            for _ in range(times):
-                g = derivative(g, axis)
-        jets[alpha] = jax.vmap(g)(*points)
+        axes = [axis for axis, times in enumerate(alpha) for _ in range(times)]
+        jets[alpha] = jax.vmap(reduce(derivative, axes, f))(*points)
     return jets
 
 

@@ -20,6 +20,7 @@ from opifex_tutorials.validation import FloatArray, require_between, require_coo
 # 100 nodes, enough at viscosity 0.003, are wrong in the seventh digit at viscosity 0.1.
 NODES = 400
 POINTS_AT_ONCE = 2_000  # the temporary arrays of the quadrature, 6 MB each, fit into the cache
+_hermite_rule = cache(roots_hermite)
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,10 @@ class BurgersProblem:
         return values.reshape(times.shape)
 
     def _cole_hopf(self, t: FloatArray, x: FloatArray) -> FloatArray:
-        nodes, weights = _hermite_rule()
+        nodes, weights = _hermite_rule(NODES)
         y = x[:, None] - nodes * np.sqrt(4 * self.viscosity * t)[:, None]
         exponent = -np.cos(np.pi * y) / (2 * np.pi * self.viscosity)
         # The exponent reaches 1/(2πν): its exponential overflows below viscosity 2.3e-4, which is
         # out of range here; the shift makes the formula right for any.
         density = weights * np.exp(exponent - exponent.max(axis=1, keepdims=True))
         return -(np.sin(np.pi * y) * density).sum(axis=1) / density.sum(axis=1)
-
-
-@cache
-def _hermite_rule() -> tuple[FloatArray, FloatArray]:
-    nodes, weights = roots_hermite(NODES)
-    return nodes, weights

@@ -198,11 +198,10 @@ class Sampled:
 
     def loss(self, slab: Slab, coefficients: FloatArray) -> float:
         """Return the sum over the conditions of their mean squares."""
-        values = (
-            scale * self._run(one, slab, coefficients, points)
-            for (one, _), points, scale in self._parts
-        )
-        return float(sum(np.sum(value**2) for value in values))
+        total = 0.0
+        for (one, _), points, scale in self._parts:
+            total += np.sum((scale * self._run(one, slab, coefficients, points)) ** 2)
+        return float(total)
 
     def linearize(self, slab: Slab, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return residuals whose squares sum to the loss, shape (N,), and their Jacobian."""
@@ -314,9 +313,7 @@ def _march(
             continue
         share, refused = share * max(0.4, change), refused + 1
         if not solution.evolves or refused == REFUSALS:
-            raise ConvergenceError(
-                f"residual {losses[1] ** 0.5:.1e} on a slab of length "
-                f"{slab.share * (high - low):.1e} from {slab.start:.4f}: "
-                f"tolerance={goal**0.5:g}; more features or points may help",
-                solution.history,
-            )
+            place = f"a slab of length {slab.share * (high - low):.1e} from {slab.start:.4f}"
+            more = f"tolerance={goal**0.5:g}; more features or points may help"
+            message = f"residual {losses[1] ** 0.5:.1e} on {place}: {more}"
+            raise ConvergenceError(message, solution.history)

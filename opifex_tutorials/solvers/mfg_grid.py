@@ -210,11 +210,9 @@ def solve_mfg_grid(
                 return MeanFieldGameGridSolution(scheme, values, densities, history)
         raise ConvergenceError("a density that is not positive", history)
     except ConvergenceError as error:
-        raise ConvergenceError(
-            f"{error} after {len(history.steps)} iterations with method={method!r}, "
-            f"damping={damping}, cells={cells}, steps={steps}: tolerance={tolerance:g}",
-            history,
-        ) from error
+        options = f"method={method!r}, damping={damping}, cells={cells}, steps={steps}"
+        spent = f"{len(history.steps)} iterations with {options}: tolerance={tolerance:g}"
+        raise ConvergenceError(f"{error} after {spent}", history) from error
 
 
 def _start(
@@ -222,9 +220,8 @@ def _start(
 ) -> tuple[FloatArray, ...]:
     """Return u and m to start from, flattened, and densities that tell where to limit θ."""
     if near is not None:
-        values, densities = (
-            f(scheme.t[:, None], *scheme.places) for f in (near.value, near.density)
-        )
+        points = scheme.t[:, None], *scheme.places
+        values, densities = near.value(*points), near.density(*points)
         return values[:-1].ravel(), scheme.average(densities), densities
     scheme.set_theta(1.0)
     u, m = picard(scheme, None, np.tile(scheme.initial_density, scheme.N))

@@ -193,11 +193,8 @@ def solve_mfg_low_rank(
         fixed_point.tolerance = min(fixed_point.tolerance / (3 if stalls else 1), SHARE * size)
         past = [*past, (cost, change)][-1 - acceleration :]
         cost = _next(past, damping, fixed_point.tolerance)
-    raise ConvergenceError(
-        f"change {size:.1e} of the running cost after {iteration} iterations: "
-        f"tolerance={tolerance:g}",
-        history,
-    )
+    spent = f"{iteration} iterations: tolerance={tolerance:g}"
+    raise ConvergenceError(f"change {size:.1e} of the running cost after {spent}", history)
 
 
 def _next(

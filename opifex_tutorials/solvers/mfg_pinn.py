@@ -321,10 +321,8 @@ def untrained(
         raise ValueError("architecture='symmetric': allowed in more than one dimension, not 'soft'")
     if symmetric and not (len(hidden) == 2 and all(isinstance(part, Sequence) for part in hidden)):
         raise ValueError(f"hidden={hidden!r}: allowed are the widths of inner and outer layers")
-    layers = [
-        tuple(require_integer("hidden", n, 1, 1024) for n in part)
-        for part in (hidden if symmetric else [hidden])
-    ]
+    groups = hidden if symmetric else [hidden]
+    layers = [tuple(require_integer("hidden", n, 1, 1024) for n in group) for group in groups]
     parts = [(features.shape[-1], *layers[-1], 2)]
     if symmetric:
         inner = (1 + features.own.shape[-1], *layers[0])

@@ -165,21 +165,17 @@ def solve_mfg_spectral(
         square = float(np.mean(change**2))
         history.record(iteration, clock.seconds, square, np.nan)
         if square <= tolerance**2:
-            factors = [np.array([basis.fit(v) for v in factor]) for factor in (phi, psi)]
-            mass = waves.width**game.dimension * np.sum(factors[0] * factors[1], axis=1)
-            return MfgSpectralSolution(
-                game, basis, list(factors[0]), list(factors[1]), mass, history
-            )
+            phi, psi = (np.array([basis.fit(v) for v in factor]) for factor in (phi, psi))
+            mass = waves.width**game.dimension * np.sum(phi * psi, axis=1)
+            return MfgSpectralSolution(game, basis, list(phi), list(psi), mass, history)
         if not square < 1e12:  # or not a number
             break
         past = [*past, (cost, change)][-1 - acceleration :]
         weights = anderson(np.array([[np.vdot(a, b) for _, a in past] for _, b in past]))
         cost = sum(w * (x + damping * dx) for w, (x, dx) in zip(weights, past, strict=True))
-    raise ConvergenceError(
-        f"change {np.sqrt(square):.1e} of the running cost after {iteration} iterations with "
-        f"{basis.size} waves: tolerance={tolerance:g}",
-        history,
-    )
+    spent = f"{iteration} iterations with {basis.size} waves: tolerance={tolerance:g}"
+    missed = f"change {np.sqrt(square):.1e} of the running cost"
+    raise ConvergenceError(f"{missed} after {spent}", history)
 
 
 def check_options(game: MeanFieldGame, damping: float, tolerance: float, **integers: int) -> None:

@@ -63,9 +63,8 @@ class PinnSolution:
         """
         arrays = require_coordinates(self.problem.bounds, *coordinates)
         program = compile_program(self.formulate, self.problem, self.points, self.hidden)
-        values = program.operated(operator)(
-            self.problem, self.parameters, *(a.ravel() for a in arrays)
-        )
+        points = [a.ravel() for a in arrays]
+        values = program.operated(operator)(self.problem, self.parameters, *points)
         # Of several unknowns the first axis counts them.
         return np.asarray(values).T.reshape(values.shape[1:] + arrays[0].shape)
 

@@ -120,11 +120,8 @@ def train(
         raise TrainingInterrupted(solution) from None
     if not misfit <= schedule.tolerance:
         end = "" if count == schedule.record_every else ", after which none lowers the loss"
-        raise ConvergenceError(
-            f"held-out residual {misfit:.1e} after {taken} steps of {schedule.optimizer}{end}: "
-            f"tolerance={schedule.tolerance:g}",
-            history,
-        )
+        spent = f"{taken} steps of {schedule.optimizer}{end}: tolerance={schedule.tolerance:g}"
+        raise ConvergenceError(f"held-out residual {misfit:.1e} after {spent}", history)
     return best
 
 

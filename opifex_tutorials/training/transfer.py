@@ -42,10 +42,8 @@ class DonorLibrary:
         if np.ndim(mu) != 1 or not (mu[:1] > 0).all() or not (np.diff(mu) > 0).all():
             raise ValueError(f"members={mu!r}: allowed are positive numbers, increasing")
         if np.ndim(theta) != 2 or len(theta) != len(mu) or len(mu) == 0:
-            shape = np.shape(theta)
-            raise ValueError(
-                f"parameters of shape {shape}: allowed is ({len(mu)}, P), one donor up"
-            )
+            allowed = f"({len(mu)}, P), one donor up"
+            raise ValueError(f"parameters of shape {np.shape(theta)}: allowed is {allowed}")
 
     def nearest(self, member: float) -> FloatArray:
         """Return the parameters of the donor that is nearest in log μ, shape (P,)."""
