@@ -78,7 +78,7 @@ def require_widths(widths: Sequence[int]) -> tuple[int, ...]:
     return sizes
 
 
-def require_coordinates(
+def require_inside(
     bounds: dict[str, tuple[float, float]], *coordinates: ArrayLike
 ) -> list[FloatArray]:
     """Broadcast coordinates against each other and check that each lies within its bounds.

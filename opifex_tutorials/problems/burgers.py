@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import roots_hermite
 
-from opifex_tutorials.validation import FloatArray, require_between, require_coordinates
+from opifex_tutorials.validation import FloatArray, require_between, require_inside
 
 # 400 Gauss-Hermite nodes agree with 1,000 to 2e-14 up to viscosity 0.1 and time 2;
 # 100 nodes, enough at viscosity 0.003, are wrong in the seventh digit at viscosity 0.1.
@@ -74,7 +74,7 @@ class BurgersProblem:
             ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
                 not broadcast.
         """
-        times, positions = require_coordinates(self.bounds, t, x)
+        times, positions = require_inside(self.bounds, t, x)
         pairs = np.stack([times.ravel(), positions.ravel()])
         pieces = np.array_split(pairs, max(1, -(-pairs.shape[1] // POINTS_AT_ONCE)), axis=1)
         values = np.concatenate([self._cole_hopf(*piece) for piece in pieces])

@@ -20,7 +20,7 @@ from opifex_tutorials.validation import (
     FloatArray,
     require_between,
     require_choice,
-    require_coordinates,
+    require_inside,
     require_integer,
 )
 
@@ -199,7 +199,7 @@ class MeanFieldGame:
 
     def _points(self, xp: Any, t: Any, x: Any) -> tuple[Any, Any]:
         if xp is np:
-            t, *x = require_coordinates(self.bounds, t, *x)
+            t, *x = require_inside(self.bounds, t, *x)
             return t, x
         zero = 0 * (t + sum(x))  # broadcasts in every framework
         return t + zero, [x_i + zero for x_i in x]

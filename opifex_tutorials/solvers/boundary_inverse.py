@@ -33,7 +33,7 @@ from opifex_tutorials.validation import (
     FloatArray,
     require_between,
     require_choice,
-    require_coordinates,
+    require_inside,
     require_integer,
     require_multiple,
 )
@@ -187,7 +187,7 @@ def learn_boundary(
     require_between("noise", noise, 1e-9, 1e3)
     require_integer("weights", weights, 1, 40)
     bounds = {"t": (0.0, game.horizon), "x": interval, "density": (-1e6, 1e6)}
-    times, places, observed = (a.ravel() for a in require_coordinates(bounds, t, x, density))
+    times, places, observed = (a.ravel() for a in require_inside(bounds, t, x, density))
     require_integer("number of observations", len(observed), 1, 10**6)
     require_between("horizon of the trace", trace.horizon, game.horizon, game.horizon)
     unit = noise * np.sqrt(len(observed))

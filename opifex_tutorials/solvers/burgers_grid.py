@@ -12,12 +12,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_coordinates,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_between, require_inside, require_integer
 
 Spectrum = NDArray[np.complex128]
 CONTOUR_POINTS = 32  # on a circle around each eigenvalue, as in Kassam & Trefethen
@@ -44,7 +39,7 @@ class BurgersGridSolution:
             ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
                 not broadcast.
         """
-        times, positions = require_coordinates(self.problem.bounds, t, x)
+        times, positions = require_inside(self.problem.bounds, t, x)
         values = np.empty(times.shape)
         for time in np.unique(times):
             here, coefficients = times == time, self.spectrum(time)

@@ -29,12 +29,7 @@ from opifex_tutorials.progress import progress
 from opifex_tutorials.training.gauss_newton import gauss_newton
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
 from opifex_tutorials.training.loop import TrainingInterrupted
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_coordinates,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_between, require_inside, require_integer
 
 FIRST = 1 / 8  # slab, as a share of the whole time; the next ones find their length
 REFUSALS = 10  # in a row: what shorter slabs do not mend, they never will
@@ -141,7 +136,7 @@ class FeatureSolution:
         bounds = dict(self.problem.bounds)
         if self.evolves:
             bounds[next(iter(bounds))] = self.span
-        arrays = require_coordinates(bounds, *coordinates)
+        arrays = require_inside(bounds, *coordinates)
         points = np.stack([a.ravel() for a in arrays])
         found = np.empty(points.shape[1])
         numbers = np.searchsorted([slab.start for slab in self.slabs[1:]], points[0])

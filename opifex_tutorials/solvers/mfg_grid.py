@@ -17,7 +17,7 @@ from opifex_tutorials.validation import (
     FloatArray,
     require_between,
     require_choice,
-    require_coordinates,
+    require_inside,
     require_integer,
 )
 
@@ -82,7 +82,7 @@ class MeanFieldGameGridSolution:
         s = self.scheme
         names = list(self.game.bounds)[1:]
         box = dict.fromkeys(names, (s.low, s.high))
-        return require_coordinates({"t": (0.0, s.t[-1]), **box}, t, *x)
+        return require_inside({"t": (0.0, s.t[-1]), **box}, t, *x)
 
     @cached_property
     def _splines(self) -> list[Any]:

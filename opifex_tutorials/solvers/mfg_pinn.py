@@ -23,7 +23,7 @@ from opifex_tutorials.validation import (
     FloatArray,
     by_name,
     require_choice,
-    require_coordinates,
+    require_inside,
     require_integer,
 )
 
@@ -109,7 +109,7 @@ class MfgPinnSolution:
         return PathTerms(control, score, *rest)
 
     def _evaluate(self, part: Callable[[Fields], Tensor], *coordinates: ArrayLike) -> FloatArray:
-        arrays = require_coordinates(self.game.bounds, *coordinates)
+        arrays = require_inside(self.game.bounds, *coordinates)
         found = self._at(part, np.stack([a.ravel() for a in arrays]))
         return found.reshape(-1, *arrays[0].shape)
 

@@ -29,7 +29,7 @@ from opifex_tutorials.validation import (
     FloatArray,
     require_between,
     require_choice,
-    require_coordinates,
+    require_inside,
     require_integer,
 )
 
@@ -83,7 +83,7 @@ class MfgSpectralSolution:
     @np.errstate(invalid="ignore")
     def _logarithm(self, name: str, t: Any, x: tuple[Any, ...], along: Any = None) -> FloatArray:
         """Return the logarithm of a factor, or its derivative along an axis."""
-        t, *points = require_coordinates(self.game.bounds, t, *x)
+        t, *points = require_inside(self.game.bounds, t, *x)
         weights, elapsed = getattr(self, name), t.ravel() / self.game.horizon
         if name == "phi":  # from the horizon backward
             weights, elapsed = weights[::-1], 1 - elapsed

@@ -23,7 +23,7 @@ from opifex_tutorials.losses.jax_system import (
 from opifex_tutorials.training.gradient import Block, adam, compile_block, initial_state, l_bfgs
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import Advance, Schedule, levenberg_marquardt, train
-from opifex_tutorials.validation import FloatArray, require_coordinates, require_integer
+from opifex_tutorials.validation import FloatArray, require_inside, require_integer
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class PinnSolution:
             operator: (problem, candidate) -> field. It is compiled once for the same function.
             coordinates: as for the solution itself.
         """
-        arrays = require_coordinates(self.problem.bounds, *coordinates)
+        arrays = require_inside(self.problem.bounds, *coordinates)
         program = compile_program(self.formulate, self.problem, self.points, self.hidden)
         points = [a.ravel() for a in arrays]
         values = program.operated(operator)(self.problem, self.parameters, *points)

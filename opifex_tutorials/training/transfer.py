@@ -10,11 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opifex_tutorials.training.levenberg_marquardt import (
-    LeastSquares,
-    LevenbergMarquardtState,
-    levenberg_marquardt_step,
-)
+from opifex_tutorials.training import levenberg_marquardt as lm
 from opifex_tutorials.validation import FloatArray, require_between, require_integer
 
 # The usual first damping, the largest entry of the Gram matrix, makes a first step that is short
@@ -63,7 +59,7 @@ class DonorLibrary:
 
 
 def adapt(
-    system: LeastSquares, start: FloatArray, steps: int, *, damping: float | None = SMALL_DAMPING
+    system: lm.LeastSquares, start: FloatArray, steps: int, *, damping: float | None = SMALL_DAMPING
 ) -> FloatArray:
     """Take steps of Levenberg-Marquardt from a start that is already good.
 
@@ -80,17 +76,17 @@ def adapt(
         ValueError: for a bad argument.
     """
     require_integer("steps", steps, 0, 10**6)
-    state = LevenbergMarquardtState(np.asarray(start, dtype=float), damping)
+    state = lm.LevenbergMarquardtState(np.asarray(start, dtype=float), damping)
     path = [state.parameters]
     for _ in range(steps):
         if not state.stalled:
-            state = levenberg_marquardt_step(system, state)
+            state = lm.levenberg_marquardt_step(system, state)
         path.append(state.parameters)
     return np.array(path)
 
 
 def solve_branch(
-    system_of: Callable[[float], LeastSquares],
+    system_of: Callable[[float], lm.LeastSquares],
     members: Sequence[float] | FloatArray,
     start: FloatArray,
     *,
