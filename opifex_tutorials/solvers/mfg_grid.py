@@ -80,9 +80,8 @@ class MeanFieldGameGridSolution:
 
     def _points(self, t: ArrayLike, x: tuple[ArrayLike, ...]) -> list[FloatArray]:
         s = self.scheme
-        names = list(self.game.bounds)[1:]
-        box = dict.fromkeys(names, (s.low, s.high))
-        return require_inside({"t": (0.0, s.t[-1]), **box}, t, *x)
+        box = dict.fromkeys(self.game.bounds, (s.low, s.high))
+        return require_inside(box | {"t": (0.0, s.t[-1])}, t, *x)
 
     @cached_property
     def _splines(self) -> list[Any]:

@@ -278,14 +278,12 @@ def _everywhere(
 
 
 def _where_the_crowd_is(
-    setting: Setting,
-    widths: Widths,
-    sampling: str,
-    counts: tuple[int, int],
-    exploring: int,
-    seed: int,
+    setting: Setting, widths: Widths, sampling: str, counts: tuple[int, int], new: int, seed: int
 ) -> Callable[[int], Any]:
-    """Return number of steps done -> system at random points, which may follow the parameters."""
+    """Return number of steps done -> system at random points, which may follow the parameters.
+
+    In the first steps, ``new`` of them, the points are half as many and new ones each time.
+    """
     n = counts[0] * counts[1]
     fresh = gauss if sampling == "gauss" else sobol((seed, 0))
 
@@ -297,7 +295,7 @@ def _where_the_crowd_is(
         if done == HELD_OUT:
             cube = sobol((seed, HELD_OUT))((1024,), setting.chances)
             return SimpleNamespace(residuals=lambda here: draw(cube, here).residuals(here))
-        early = done < exploring
+        early = done < new
         size = (n // 2 if early else n,)
         return Drawn(lambda here: draw(fresh(size, setting.chances), here), stay=not early)
 
