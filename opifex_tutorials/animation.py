@@ -69,11 +69,7 @@ def animate(
 
 
 def to_page(
-    figure: Figure,
-    curves: Mapping[Line2D, np.ndarray],
-    labels: Sequence[str],
-    alt: str,
-    variable: str,
+    figure: Figure, curves: dict[Line2D, np.ndarray], labels: Sequence[str], alt: str, variable: str
 ) -> str:
     """Return the figure with its controls as HTML; the arguments are those of :func:`animate`."""
     for index, line in enumerate(curves):

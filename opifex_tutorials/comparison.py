@@ -68,10 +68,8 @@ class Comparison:
             histories = [run.history for run in runs]
             # A run that ended early is shown as far as all runs of the method went.
             length = min(len(history.steps) for history in histories)
-            x, y = (
-                np.array([getattr(history, entry)[:length] for history in histories])
-                for entry in (against, quantity)
-            )
+            x = np.array([getattr(history, against)[:length] for history in histories])
+            y = np.array([getattr(history, quantity)[:length] for history in histories])
             style: dict[str, Any] = {"color": COLORS[index % 5], "ls": LINE_STYLES[index % 5]}
             style |= {"label": name, **(styles or {}).get(name, {})}
             x, band = np.median(x, axis=0), (y.min(axis=0), y.max(axis=0))

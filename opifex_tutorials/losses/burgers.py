@@ -76,11 +76,9 @@ def burgers_layer(problem: BurgersProblem, points: int) -> Formulation:
     width = layer_width(problem)
 
     def features(t: jax.Array, x: jax.Array) -> jax.Array:
-        distance = jnp.abs(x)
+        time, distance = centered(t, 0.0, problem.final_time), jnp.abs(x)
         inner = centered(stretch(distance, width), 0.0, 1.0)
-        return jnp.stack(
-            [centered(t, 0.0, problem.final_time), centered(distance, 0.0, 1.0), inner]
-        )
+        return jnp.stack([time, centered(distance, 0.0, 1.0), inner])
 
     def mask(t: jax.Array, x: jax.Array) -> jax.Array:
         return t * jnp.tanh(x / width) * (1 - jnp.abs(x))

@@ -14,7 +14,7 @@ truncation error (defect correction, Stetter 1978).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,8 +36,7 @@ ROUTES = ("distill", "correct", "both")
 IMITATION_DAMPING, TRAINING_DAMPING = 0.1, 1e-3
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """What one stage of a hybrid cost and reached.
 
     Attributes:

@@ -80,7 +80,7 @@ class MeanFieldGameScheme:
             Values belong to their centers.
         steps: of time, from 4 to 20000.
         order: 1 for upwind differences and implicit Euler (θ = 1); 2 for the rates of Scharfetter
-            & Gummel (1969) and the implicit midpoint rule (θ = 1/2, see ``limit``).
+            & Gummel (1969) and the implicit midpoint rule (θ = 1/2, see ``limits``).
         boundary: see ``solve_mfg_grid``.
         interval: see ``solve_mfg_grid``.
         around: see ``solve_mfg_grid``.
@@ -187,27 +187,23 @@ class MeanFieldGameScheme:
         self._inflow += source - source.mean(axis=1, keepdims=True)  # nobody enters or leaves
 
     def limits(self, densities: FloatArray) -> Iterator[float]:
-        """Set θ as ``limit`` does, more and more of it: leave the loop at a positive density.
-
-        The last is implicit Euler, which always has one; the scheme of first order starts there.
-        """
-        for keep in KEEP if self.order == 2 else KEEP[-1:]:
-            self.limit(densities, keep)
-            yield keep
-
-    def limit(self, densities: FloatArray, keep: float = 0.6) -> None:
-        """Set θ to 1/2, but more where Euler's step empties a cell too fast.
+        """Set θ to 1/2, but more where Euler's step empties a cell too fast, and more each time.
 
         The midpoint rule can leave a negative density there: no Runge-Kutta method of second order
         is positive for every step size (Bolley & Crouzeix 1978). With shorter steps θ returns to
-        1/2 everywhere.
+        1/2 everywhere. Leave the loop at a positive density. The last is implicit Euler, which
+        always has one; the scheme of first order starts there.
 
         Args:
             densities: of implicit Euler (θ = 1), shape (steps + 1, cells).
-            keep: θ is 1/2 where a step leaves more than 1/(2 keep) of the density, and tends to 1
-                where it leaves nothing.
+
+        Yields:
+            What is kept: θ is 1/2 where a step leaves more than 1/(2 keep) of the density, and
+            tends to 1 where it leaves nothing.
         """
-        self.set_theta(np.maximum(0.5, 1 - keep * densities[1:] / densities[:-1]))
+        for keep in KEEP if self.order == 2 else KEEP[-1:]:
+            self.set_theta(np.maximum(0.5, 1 - keep * densities[1:] / densities[:-1]))
+            yield keep
 
     # The function η of the scheme, its rate r = -η' and the rate's derivative.
     def hamiltonian(self, delta: FloatArray) -> FloatArray:

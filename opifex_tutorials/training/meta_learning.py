@@ -31,6 +31,7 @@ class Task(NamedTuple):
 
 
 MetaGradient = Callable[[Parameters, Task], tuple[jax.Array, Parameters]]
+Sample = Callable[[jax.Array], Task]  # random key -> a batch of tasks, stacked along a first axis
 
 
 class MetaSgd(NamedTuple):
@@ -162,10 +163,7 @@ def reptile(loss: Loss, adapt: Adapt) -> MetaGradient:
 
 
 def meta_training(
-    meta_gradient: MetaGradient,
-    optimizer: optax.GradientTransformation,
-    sample: Callable[[jax.Array], Task],
-    steps: int,
+    meta_gradient: MetaGradient, optimizer: optax.GradientTransformation, sample: Sample, steps: int
 ) -> Callable[[Parameters, jax.Array], tuple[Parameters, jax.Array]]:
     """Compile a meta-training: (start, key) -> (meta-learned start, mean loss of every step).
 
