@@ -22,13 +22,12 @@ from opifex_tutorials.losses.torch_system import Condition, Formulation, Sampler
 from opifex_tutorials.models import torch_jets as jets
 from opifex_tutorials.models.torch_axes import Features, Widths, network
 from opifex_tutorials.problems.game import MeanFieldGame
-from opifex_tutorials.validation import FloatArray, require_choice, require_integer
+from opifex_tutorials.validation import FloatArray, require_integer
 
 # The crowd is drawn wider than it is, since its rim is where the network would have to guess.
 WIDENING = 1.25
 EULER_STEPS = 4
 HJB_WEIGHT = 3.0  # of the lifted formulation
-BOXES = ("periodic", "neumann")
 Slope = Callable[[Tensor, Tensor], Tensor]  # (t, x) -> ∇u, shape (d, N)
 
 
@@ -56,11 +55,11 @@ class ManyTrial:
     """
 
     def __init__(self, setting: "Setting", t: Tensor, x: Tensor) -> None:
-        game, horizon = setting.game, setting.game.horizon
-        d, one = game.dimension, torch.ones_like(t)
+        game, horizon, one = setting.game, setting.game.horizon, torch.ones_like(t)
         unit, scale = 2 * game.viscosity / game.kinetic, setting.scale
         terminal, initial = data_jets(game, x)
-        clock = in_time(2 * REACH * t / horizon - REACH, 2 * REACH / horizon * one, d)
+        clock = torch.zeros_like(terminal)
+        clock[0], clock[1] = 2 * REACH * t / horizon - REACH, 2 * REACH / horizon
         shared, decays = [clock], [(one, 0 * one)]
         self.base = Fields(terminal, initial)
         if setting.lifted:
@@ -99,7 +98,7 @@ class Setting:
         require_integer("harmonics", harmonics, 1, 8)
         self.in_space = game.boundary == "exact"
         if lifted:
-            require_choice("formulation='lifted' with boundary", game.boundary, BOXES)
+            game.require_box("formulation='lifted' with boundary")
         self.chances = 1 + (2 if self.in_space else 1) * game.dimension
         self.low, self.high = list(game.bounds.values())[1]
         self.scale = game.dimension**0.5 if self.in_space else 1.0
@@ -188,13 +187,6 @@ def of_many(game: MeanFieldGame, *, harmonics: int, lifted: bool) -> Formulation
         return setting.conditions(*setting.place(cube, lambda t, x: data_jets(game, x)[0][2:-1]))
 
     return Formulation(trial, conditions)
-
-
-def in_time(f: Tensor, f_t: Tensor, dimension: int) -> Tensor:
-    """Return the jet of a function of time, shape (d + 3, N)."""
-    jet = torch.zeros(dimension + 3, len(f), dtype=f.dtype)
-    jet[0], jet[1] = f, f_t
-    return jet
 
 
 def times(f: Tensor, f_t: Tensor, jet: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class CosineGame(ColeHopfGame):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice("boundary", self.boundary, ("periodic", "neumann"))
+        self.require_box()
 
     def _factors(self, xp: Any, t: Any, x: Any) -> tuple[Any, ...]:
         k = 2 * math.pi if self.boundary == "periodic" else math.pi

@@ -24,6 +24,7 @@ from opifex_tutorials.validation import (
     require_integer,
 )
 
+BOXES = ("periodic", "neumann")  # boundaries of a game that is not on all of space
 #: Smallest and largest allowed value of each parameter, and what goes wrong beyond.
 RANGES = {
     "viscosity": (1e-3, 10, "both equations need diffusion"),
@@ -140,6 +141,10 @@ class MeanFieldGame:
     def __post_init__(self) -> None:
         _check_ranges(self)
         require_integer("dimension", self.dimension, 1, 1000)
+
+    def require_box(self, name: str = "boundary") -> None:
+        """Raise ``ValueError``, of an argument ``name``, for a game on all of space."""
+        require_choice(name, self.boundary, BOXES)
 
     @property
     def bounds(self) -> dict[str, tuple[float, float]]:

@@ -178,7 +178,7 @@ def _check_route(
     require_choice("route", route, ROUTES)
     by_name("formulation", options.get("formulation", "hard"), FORMULATIONS)
     if route != "distill":
-        require_choice(f"route={route!r} with boundary", game.boundary, ("periodic", "neumann"))
+        game.require_box(f"route={route!r} with boundary")
     if network is not None:
         is_own = getattr(network, "game", None) == game
         if not is_own or route != "correct" or options:

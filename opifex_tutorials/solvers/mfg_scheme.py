@@ -30,7 +30,7 @@ from scipy.special import exprel, spence
 
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.training.history import ConvergenceError, History
-from opifex_tutorials.validation import FloatArray, require_between, require_choice, require_integer
+from opifex_tutorials.validation import FloatArray, require_between, require_integer
 
 Boundary = Callable[[FloatArray, float], tuple[ArrayLike, ArrayLike]]
 Control = Callable[[FloatArray, FloatArray], ArrayLike]  # (t, x) -> velocity
@@ -39,7 +39,7 @@ KEEP = (0.6, 0.5, 0.25, 0.0)  # tried in turn until the density is positive; 0 i
 
 
 def _check_plane(game: MeanFieldGame, **options: Any) -> None:
-    require_choice("boundary in two dimensions", game.boundary, ("periodic", "neumann"))
+    game.require_box("boundary in two dimensions")
     for name, option in options.items():
         if option is not None:
             raise ValueError(f"{name}={option!r} in two dimensions: allowed is None")

@@ -25,13 +25,7 @@ from numpy.typing import ArrayLike
 from opifex_tutorials.problems.game import MeanFieldGame
 from opifex_tutorials.solvers.waves import SparseBasis, TensorBasis, Waves, products, sobol_count
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_choice,
-    require_inside,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_between, require_inside, require_integer
 
 BLOCK = 2**15  # points at which a game is evaluated at once: 2 MB for each coordinate
 RANGES = {
@@ -180,7 +174,7 @@ def solve_mfg_spectral(
 
 def check_options(game: MeanFieldGame, damping: float, tolerance: float, **integers: int) -> None:
     """Raise ``ValueError`` for an option of a solver by waves outside of its range."""
-    require_choice("boundary", game.boundary, ("periodic", "neumann"))
+    game.require_box()
     require_between("damping", damping, 1e-3, 1.0)
     require_between("tolerance", tolerance, 1e-13, 1.0)
     for name, value in integers.items():
