@@ -11,17 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opifex_tutorials.losses.games import (
-    REACH,
-    Fields,
-    fokker_planck_residual,
-    hjb_residual,
-    is_even,
-)
+from opifex_tutorials.losses.games import REACH, Fields, fokker_planck_residual, hjb_residual
 from opifex_tutorials.losses.torch_system import Condition, Formulation, Sampler
 from opifex_tutorials.models import torch_jets as jets
 from opifex_tutorials.models.torch_axes import Features, Widths, network
-from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.problems.game import MeanFieldGame, is_even
 from opifex_tutorials.validation import FloatArray, require_integer
 
 # The crowd is drawn wider than it is, since its rim is where the network would have to guess.

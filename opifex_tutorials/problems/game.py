@@ -226,3 +226,16 @@ class MeanFieldGame:
 
     def _terminal_cost(self, xp: Any, t: Any, x: Any) -> Any:
         return self._value(xp, t, x)
+
+
+def is_even(game: MeanFieldGame) -> bool:
+    """Whether reflecting any coordinate at the center of the box leaves the data as they are."""
+    rng, box = np.random.default_rng(0), list(game.bounds.values())
+    t, *x = (rng.uniform(*ends, 64) for ends in box)
+    axes = np.arange(len(x))[:, None]
+
+    def data(*x: FloatArray) -> FloatArray:
+        return np.stack([game.terminal_cost(*x), game.initial_density(*x), game.potential(t, *x)])
+
+    reflected = [np.where(axes == axis, sum(box[1]) - z, z) for axis, z in enumerate(x)]
+    return np.allclose(data(*x)[:, None], data(*reflected), rtol=1e-12, atol=1e-12)

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from opifex_tutorials.losses.games import FORMULATIONS, imitation, is_even
+from opifex_tutorials.losses.games import FORMULATIONS, imitation
 from opifex_tutorials.losses.torch_system import System
-from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.problems.game import MeanFieldGame, is_even
 from opifex_tutorials.solvers.mfg_grid import MeanFieldGameGridSolution, solve_mfg_grid
 from opifex_tutorials.solvers.mfg_pinn import MfgPinnSolution, solve_mfg_pinn, untrained
 from opifex_tutorials.solvers.mfg_scheme import MeanFieldGameScheme
