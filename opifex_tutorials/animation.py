@@ -77,15 +77,10 @@ def to_page(
     figure.set_dpi(72)  # then a pixel is a unit of the SVG, once the layout is final
     svg = to_svg(figure, alt)
     paths = [[_path(figure, line, y) for y in frames] for line, frames in curves.items()]
-    return _PAGE.substitute(
-        name="a" + hashlib.sha256(svg.encode()).hexdigest()[:8],
-        svg=svg,
-        last=len(labels) - 1,
-        first=labels[0],
-        variable=variable,
-        frames=json.dumps(paths),
-        labels=json.dumps(list(labels)),
-    )
+    name = "a" + hashlib.sha256(svg.encode()).hexdigest()[:8]
+    texts = {"name": name, "svg": svg, "first": labels[0], "variable": variable}
+    data = {"frames": json.dumps(paths), "labels": json.dumps(list(labels))}
+    return _PAGE.substitute(texts, **data, last=len(labels) - 1)
 
 
 def _path(figure: Figure, line: Line2D, y: np.ndarray) -> str:

@@ -190,9 +190,7 @@ def solve_mfg_grid(
         while len(history.steps) < iterations and not np.isnan(square):
             new_u, new_m = (newton if method == "newton" else picard)(scheme, u, m)
             square = float(np.mean((new_u - u) ** 2) + np.mean((new_m - m) ** 2))
-            history.steps.append(len(history.steps) + 1)
-            history.losses.append(square)
-            history.seconds.append(clock.seconds)
+            history.record(len(history.steps) + 1, clock.seconds, square, np.nan)
             if square <= tolerance**2:
                 return new_u, new_m
             u, m = new_u, m + (1.0 if method == "newton" else share) * (new_m - m)
