@@ -9,14 +9,10 @@ import time
 
 import numpy as np
 
+from benchmarks.feynman_kac import feynman_kac_value
 from opifex_tutorials.problems.mean_field_games import CosineGame, MixtureGame
 from opifex_tutorials.problems.projection import projection_error
-from opifex_tutorials.solvers import (
-    feynman_kac_value,
-    solve_mfg_grid,
-    solve_mfg_low_rank,
-    solve_mfg_spectral,
-)
+from opifex_tutorials.solvers import solve_mfg_grid, solve_mfg_low_rank, solve_mfg_spectral
 from opifex_tutorials.training.history import ConvergenceError
 from opifex_tutorials.verification import mass_drift, relative_l2
 

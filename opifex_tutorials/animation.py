@@ -5,14 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from string import Template
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from opifex_tutorials.plotting import show, to_svg
-from opifex_tutorials.progress import in_notebook
 
 # Nothing moves until the reader says so.
 _PAGE = Template("""<div class="book-animation" id="$name">$svg
@@ -60,30 +58,18 @@ def animate(
         variable: what the slider changes, for those who cannot see it.
 
     Raises:
-        ValueError: if a shape does not match.
+        ValueError: if a shape does not match, or ``alt`` is empty.
     """
     values = {line: np.asarray(frames, dtype=float) for line, frames in curves.items()}
     for line, frames in values.items():
         allowed = (len(labels), np.size(line.get_xdata(orig=False)))
         if frames.shape != allowed:
             raise ValueError(f"curves with shape {frames.shape}: allowed is {allowed}")
-    if not in_notebook():
-        show(figure, alt)
-        return
-    from IPython.display import display
-
-    display(
-        {"text/html": to_page(figure, values, labels, alt, variable), "text/plain": alt}, raw=True
-    )
-    plt.close(figure)
+    show(figure, alt, lambda figure, alt: to_page(figure, values, labels, alt, variable))
 
 
 def to_page(
-    figure: Figure,
-    curves: Mapping[Line2D, np.ndarray],
-    labels: Sequence[str],
-    alt: str,
-    variable: str,
+    figure: Figure, curves: dict[Line2D, np.ndarray], labels: Sequence[str], alt: str, variable: str
 ) -> str:
     """Return the figure with its controls as HTML; the arguments are those of :func:`animate`."""
     for index, line in enumerate(curves):
@@ -91,15 +77,10 @@ def to_page(
     figure.set_dpi(72)  # then a pixel is a unit of the SVG, once the layout is final
     svg = to_svg(figure, alt)
     paths = [[_path(figure, line, y) for y in frames] for line, frames in curves.items()]
-    return _PAGE.substitute(
-        name="a" + hashlib.sha256(svg.encode()).hexdigest()[:8],
-        svg=svg,
-        last=len(labels) - 1,
-        first=labels[0],
-        variable=variable,
-        frames=json.dumps(paths),
-        labels=json.dumps(list(labels)),
-    )
+    name = "a" + hashlib.sha256(svg.encode()).hexdigest()[:8]
+    texts = {"name": name, "svg": svg, "first": labels[0], "variable": variable}
+    data = {"frames": json.dumps(paths), "labels": json.dumps(list(labels))}
+    return _PAGE.substitute(texts, **data, last=len(labels) - 1)
 
 
 def _path(figure: Figure, line: Line2D, y: np.ndarray) -> str:

@@ -28,10 +28,8 @@ class Comparison:
 
     def measure(self, quantity: Callable[[Any], Any]) -> dict[str, FloatArray]:
         """Return a quantity of every run: for each method an array, its first axis the seeds."""
-        return {
-            name: np.array([quantity(run) for run in runs], dtype=float)
-            for name, runs in self.runs.items()
-        }
+        found = {name: [quantity(run) for run in runs] for name, runs in self.runs.items()}
+        return {name: np.array(values, dtype=float) for name, values in found.items()}
 
     def median(self, quantity: Callable[[Any], Any]) -> dict[str, Any]:
         """Return the median over the seeds for each method."""
@@ -70,10 +68,8 @@ class Comparison:
             histories = [run.history for run in runs]
             # A run that ended early is shown as far as all runs of the method went.
             length = min(len(history.steps) for history in histories)
-            x, y = (
-                np.array([getattr(history, entry)[:length] for history in histories])
-                for entry in (against, quantity)
-            )
+            x = np.array([getattr(history, against)[:length] for history in histories])
+            y = np.array([getattr(history, quantity)[:length] for history in histories])
             style: dict[str, Any] = {"color": COLORS[index % 5], "ls": LINE_STYLES[index % 5]}
             style |= {"label": name, **(styles or {}).get(name, {})}
             x, band = np.median(x, axis=0), (y.min(axis=0), y.max(axis=0))
@@ -100,11 +96,8 @@ def compare(
             ``forget_compiled`` makes that seed pay for its compilation.
     """
     named = cases if isinstance(cases, Mapping) else {name: name for name in cases}
-    groups = [
-        (case, group)
-        for case in named.values()
-        for group in ([tuple(seeds)] if one_process else [(seed,) for seed in seeds])
-    ]
+    together = [tuple(seeds)] if one_process else [(seed,) for seed in seeds]
+    groups = [(case, group) for case in named.values() for group in together]
 
     def run(task: tuple[Any, tuple[int, ...]]) -> list[Any]:
         case, group = task

@@ -4,6 +4,7 @@ import hashlib
 import html
 import io
 import re
+from collections.abc import Callable
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -43,11 +44,16 @@ def style() -> None:
     mpl.rc("ytick", color=_INK)
 
 
-def show(figure: Figure, alt: str) -> None:
+def show(figure: Figure, alt: str, render: Callable[[Figure, str], str] | None = None) -> None:
     """Display ``figure`` in the notebook and close it; ``alt`` says in words what it shows.
 
     The figure becomes SVG inside the page, so that its text takes the page's color, light or dark.
     Outside a notebook it opens a window where Matplotlib has one, and does nothing otherwise.
+
+    Args:
+        figure: what to show.
+        alt: for those who cannot see it.
+        render: makes the HTML from both; by default :func:`to_svg`.
 
     Raises:
         ValueError: ``alt`` is empty.
@@ -57,7 +63,7 @@ def show(figure: Figure, alt: str) -> None:
     if in_notebook():
         from IPython.display import display
 
-        display({"text/html": to_svg(figure, alt), "text/plain": alt}, raw=True)
+        display({"text/html": (render or to_svg)(figure, alt), "text/plain": alt}, raw=True)
     elif plt.get_backend().lower() in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
         plt.show()
     plt.close(figure)
@@ -100,10 +106,8 @@ def seed_band(axes: Axes, x: ArrayLike, runs: ArrayLike, label: str, color_index
     """
     abscissas, values = np.asarray(x, dtype=float), np.asarray(runs, dtype=float)
     if values.ndim != 2 or abscissas.shape != values.shape[1:]:
-        raise ValueError(
-            f"runs with shape {values.shape}: allowed is (seeds, n), with x of shape (n,), "
-            f"which is {abscissas.shape}"
-        )
+        allowed = f"(seeds, n), with x of shape (n,), which is {abscissas.shape}"
+        raise ValueError(f"runs with shape {values.shape}: allowed is {allowed}")
     index = color_index % len(COLORS)
     color, line_style = COLORS[index], LINE_STYLES[index]
     axes.fill_between(abscissas, values.min(0), values.max(0), color=color, alpha=0.2, lw=0)

@@ -179,15 +179,10 @@ def _publish(key: str, folder: Path) -> None:
     chapter = key.partition(".")[0]
     results = _chapters[chapter]
     glue(key, results[key]["value"], display=False)
-    page = {
-        "name": chapter,
-        "results": results,
-        "versions": _versions(),
-        "modules": sorted(m for m in sys.modules if m.partition(".")[0] == __package__),
-        "closed": f"{chapter}.peak_memory" in results,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-    }
+    page = {"name": chapter, "results": results, "closed": f"{chapter}.peak_memory" in results}
+    page["modules"] = sorted(m for m in sys.modules if m.partition(".")[0] == __package__)
+    page |= {"versions": _versions(), "python": platform.python_version()}
+    page["system"] = platform.platform()
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{chapter}.json.partial"
     partial.write_text(json.dumps(page, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

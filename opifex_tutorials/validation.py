@@ -78,7 +78,7 @@ def require_widths(widths: Sequence[int]) -> tuple[int, ...]:
     return sizes
 
 
-def require_coordinates(
+def require_inside(
     bounds: dict[str, tuple[float, float]], *coordinates: ArrayLike
 ) -> list[FloatArray]:
     """Broadcast coordinates against each other and check that each lies within its bounds.
@@ -95,9 +95,8 @@ def require_coordinates(
             that do not broadcast, or the number of coordinates.
     """
     if len(coordinates) != len(bounds):
-        raise ValueError(
-            f"{len(coordinates)} coordinates: allowed are {len(bounds)}: {', '.join(bounds)}"
-        )
+        allowed = f"{len(bounds)}: {', '.join(bounds)}"
+        raise ValueError(f"{len(coordinates)} coordinates: allowed are {allowed}")
     arrays = []
     for (name, (low, high)), coordinate in zip(bounds.items(), coordinates, strict=True):
         array = np.asarray(coordinate, dtype=np.float64)

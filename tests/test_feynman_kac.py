@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from benchmarks.feynman_kac import feynman_kac_value
 from opifex_tutorials.problems.mean_field_games import (
     CosineGame,
     Coupling,
     LinearQuadraticGame,
     MixtureGame,
 )
-from opifex_tutorials.solvers import feynman_kac_value
 
 
 class Taxed(CosineGame):

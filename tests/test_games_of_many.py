@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from opifex_tutorials.losses import games_of_many
 from opifex_tutorials.losses.games import Fields
 from opifex_tutorials.losses.games_of_many import ManyTrial, Setting, data_jets, of_many
 from opifex_tutorials.losses.torch_system import System, sobol
 from opifex_tutorials.models import torch_jets
 from opifex_tutorials.models.torch_axes import network
 from opifex_tutorials.models.torch_mlp import MLP
+from opifex_tutorials.problems.game import BOXES
 from opifex_tutorials.problems.mean_field_games import (
     CosineGame,
     Coupling,
@@ -203,4 +203,4 @@ def test_bad_settings_are_refused():
         Setting(LinearQuadraticGame(dimension=2), 1, lifted=True)
     with pytest.raises(ValueError, match="harmonics=0"):
         Setting(CosineGame(dimension=2), 0, lifted=False)
-    assert games_of_many.BOXES == ("periodic", "neumann")
+    assert BOXES == ("periodic", "neumann")

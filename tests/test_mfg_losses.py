@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from opifex_tutorials.losses import games as losses
-from opifex_tutorials.losses.games import FORMULATIONS, Fields, hard, is_even
+from opifex_tutorials.losses.games import FORMULATIONS, Fields, hard
 from opifex_tutorials.losses.torch_system import System, gauss, sobol
 from opifex_tutorials.models import torch_jets as jets
 from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.models.torch_mlp import MLP
+from opifex_tutorials.problems.game import is_even
 from opifex_tutorials.problems.mean_field_games import (
     CosineGame,
     Coupling,

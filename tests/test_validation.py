@@ -7,8 +7,8 @@ from opifex_tutorials.validation import (
     by_name,
     require_between,
     require_choice,
-    require_coordinates,
     require_finite,
+    require_inside,
     require_integer,
     require_multiple,
     require_widths,
@@ -38,12 +38,12 @@ BOUNDS = {"t": (0.0, 2.0), "x": (-1.0, 1.0)}
         (lambda: by_name("f", "c", {"a": 1, "b": 2}), "f='c': allowed are 'a', 'b', or a function"),
         (lambda: by_name("f", 7, {"a": 1}), "f=7: allowed are 'a', or a function"),
         (lambda: require_widths((2, 0)), r"widths=\(2, 0\): allowed are at least two"),
-        (lambda: require_coordinates(BOUNDS, 0.5), "1 coordinates: allowed are 2: t, x"),
-        (lambda: require_coordinates(BOUNDS, 0, 0, 0), "3 coordinates: allowed are 2: t, x"),
-        (lambda: require_coordinates(BOUNDS, [1, 2.1], 0), "t=.*2.1.*: allowed are numbers from 0"),
-        (lambda: require_coordinates(BOUNDS, 0, np.nan), "x=.*nan.*: allowed are numbers from -1"),
+        (lambda: require_inside(BOUNDS, 0.5), "1 coordinates: allowed are 2: t, x"),
+        (lambda: require_inside(BOUNDS, 0, 0, 0), "3 coordinates: allowed are 2: t, x"),
+        (lambda: require_inside(BOUNDS, [1, 2.1], 0), "t=.*2.1.*: allowed are numbers from 0"),
+        (lambda: require_inside(BOUNDS, 0, np.nan), "x=.*nan.*: allowed are numbers from -1"),
         (
-            lambda: require_coordinates(BOUNDS, np.zeros(2), np.zeros(3)),
+            lambda: require_inside(BOUNDS, np.zeros(2), np.zeros(3)),
             r"shapes t \(2,\), x \(3,\): allowed are shapes that broadcast",
         ),
     ],
@@ -70,11 +70,11 @@ def test_what_is_allowed_comes_back():
 @pytest.mark.parametrize("outside", [(-1e-9, 0), (2 + 1e-9, 0), (0, -1 - 1e-9), (0, 1 + 1e-9)])
 def test_the_domain_ends_at_its_bounds(outside):
     with pytest.raises(ValueError, match=r"[tx]=.*: allowed are numbers from"):
-        require_coordinates(BOUNDS, *outside)
+        require_inside(BOUNDS, *outside)
 
 
 def test_rounding_beyond_an_end_is_let_through_and_coordinates_broadcast():
-    t, x = require_coordinates(BOUNDS, [[0], [np.nextafter(2, 3)]], [-1 - 1e-15, 0, 1])
+    t, x = require_inside(BOUNDS, [[0], [np.nextafter(2, 3)]], [-1 - 1e-15, 0, 1])
     assert t.shape == x.shape == (2, 3)
     assert t.dtype == x.dtype == np.float64
     t[0, 0] = 1.0  # a copy of its own, not a view of one number

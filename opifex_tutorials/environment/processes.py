@@ -13,12 +13,10 @@ Record = dict[str, Any]  #: strings, numbers, booleans and ``None`` by name
 MARK = "\x1e"
 
 
-def run_fresh(
-    probe: str, *arguments: str, timeout: float = 120.0, **variables: str
-) -> tuple[list[Record], str | None]:
+def run_fresh(probe: str, *arguments: str, **options: Any) -> tuple[list[Record], str | None]:
     """Run a probe, such as ``"probes.devices"``; for the rest see :func:`run_program`."""
     program = f"from {__name__} import serve; serve()"
-    return run_program(program, probe, *arguments, timeout=timeout, **variables)
+    return run_program(program, probe, *arguments, **options)
 
 
 def run_program(

@@ -3,6 +3,8 @@ r"""The Burgers equation for a network, in several formulations.
 .. math:: R = u_t + u u_x - \nu u_{xx}
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -74,21 +76,12 @@ def burgers_layer(problem: BurgersProblem, points: int) -> Formulation:
     width = layer_width(problem)
 
     def features(t: jax.Array, x: jax.Array) -> jax.Array:
-        distance = jnp.abs(x)
-        return jnp.stack(
-            [
-                centered(t, 0.0, problem.final_time),
-                centered(distance, 0.0, 1.0),
-                centered(stretch(distance, width), 0.0, 1.0),
-            ]
-        )
+        time, distance = centered(t, 0.0, problem.final_time), jnp.abs(x)
+        inner = centered(stretch(distance, width), 0.0, 1.0)
+        return jnp.stack([time, centered(distance, 0.0, 1.0), inner])
 
-    def candidate(N: Field) -> Field:
-        def u(t: jax.Array, x: jax.Array) -> jax.Array:
-            mask = t * jnp.tanh(x / width) * (1 - jnp.abs(x))
-            return -jnp.sin(jnp.pi * x) + mask * N(t, x)
-
-        return u
+    def mask(t: jax.Array, x: jax.Array) -> jax.Array:
+        return t * jnp.tanh(x / width) * (1 - jnp.abs(x))
 
     def place(z: jax.Array) -> tuple[jax.Array, jax.Array]:
         return problem.final_time * z[0], unstretch(z[1], width)
@@ -97,7 +90,8 @@ def burgers_layer(problem: BurgersProblem, points: int) -> Formulation:
         residual = burgers_residual(problem, u)
         return lambda t, x: jnp.sqrt(x**2 + width**2) * residual(t, x)
 
-    return Formulation(Trial(features, candidate), (Condition(scaled_residual, place, 2, points),))
+    conditions = (Condition(scaled_residual, place, 2, points),)
+    return Formulation(Trial(features, masked(mask)), conditions)
 
 
 def burgers_smooth(problem: BurgersProblem, points: int) -> Formulation:
@@ -121,14 +115,11 @@ def burgers_smooth(problem: BurgersProblem, points: int) -> Formulation:
         logarithm = centered(jnp.log(r), jnp.log(low), jnp.log(high))
         return jnp.stack([centered(t, 0.0, problem.final_time), centered(r, low, high), logarithm])
 
-    def candidate(N: Field) -> Field:
-        def u(t: jax.Array, x: jax.Array) -> jax.Array:
-            y, r = smoothed(x)
-            return -jnp.sin(jnp.pi * x) + t * y * jnp.cos(jnp.pi * x / 2) / r * N(t, x)
+    def mask(t: jax.Array, x: jax.Array) -> jax.Array:
+        y, r = smoothed(x)
+        return t * y * jnp.cos(jnp.pi * x / 2) / r
 
-        return u
-
-    return Formulation(Trial(features, candidate), burgers_layer(problem, points).conditions)
+    return Formulation(Trial(features, masked(mask)), burgers_layer(problem, points).conditions)
 
 
 def burgers_slab(problem: BurgersProblem, points: int) -> Formulation:
@@ -145,14 +136,15 @@ def burgers_slab(problem: BurgersProblem, points: int) -> Formulation:
         distance = centered(stretch(jnp.abs(x), width), 0.0, 1.0)
         return jnp.stack([centered(t, 0.0, problem.final_time), distance])
 
-    def candidate(N: Field) -> Field:
-        def u(t: jax.Array, x: jax.Array) -> jax.Array:
-            mask = x * (1 - jnp.abs(x)) / jnp.sqrt(x**2 + width**2)
-            return -jnp.sin(jnp.pi * x) + mask * N(t, x)
+    def mask(t: jax.Array, x: jax.Array) -> jax.Array:
+        return x * (1 - jnp.abs(x)) / jnp.sqrt(x**2 + width**2)
 
-        return u
+    return Formulation(Trial(features, masked(mask)), burgers_layer(problem, points).conditions)
 
-    return Formulation(Trial(features, candidate), burgers_layer(problem, points).conditions)
+
+def masked(mask: Field) -> Callable[[Field], Field]:
+    r"""Return how a network becomes :math:`-\sin \pi x + \text{mask}(t, x)\, N(t, x)`."""
+    return lambda N: lambda t, x: -jnp.sin(jnp.pi * x) + mask(t, x) * N(t, x)
 
 
 def layer_width(problem: BurgersProblem) -> float:

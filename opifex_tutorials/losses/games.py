@@ -20,7 +20,7 @@ from torch import Tensor
 
 from opifex_tutorials.losses.torch_system import Condition, Formulate, Formulation, Sampler, Trial
 from opifex_tutorials.models import torch_jets as jets
-from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.problems.game import MeanFieldGame, is_even
 from opifex_tutorials.validation import FloatArray
 
 # Features fill [-2, 2]. Not sensitive: after 150 steps, on three games and two seeds each, the
@@ -85,10 +85,8 @@ class HardTrial(SoftTrial):
     def __call__(self, outputs: Tensor) -> Fields:
         """Return the fields from the jets of the outputs, shape (d + 3, N, 2)."""
         value, log_density = super().__call__(outputs)
-        return Fields(
-            self._terminal + self._unit * jets.product(self._remaining, value),
-            self._initial + jets.product(self._elapsed, log_density),
-        )
+        u = self._terminal + self._unit * jets.product(self._remaining, value)
+        return Fields(u, self._initial + jets.product(self._elapsed, log_density))
 
 
 class ValuesOnly:
@@ -232,16 +230,3 @@ def imitation(
         return [scale * (f.value[0] - value), f.log_density[0] - density.log()]
 
     return Condition(ValuesOnly(trial), misfits)
-
-
-def is_even(game: MeanFieldGame) -> bool:
-    """Whether reflecting any coordinate at the center of the box leaves the data as they are."""
-    rng, box = np.random.default_rng(0), list(game.bounds.values())
-    t, *x = (rng.uniform(*ends, 64) for ends in box)
-    axes = np.arange(len(x))[:, None]
-
-    def data(*x: np.ndarray) -> np.ndarray:
-        return np.stack([game.terminal_cost(*x), game.initial_density(*x), game.potential(t, *x)])
-
-    reflected = [np.where(axes == axis, sum(box[1]) - z, z) for axis, z in enumerate(x)]
-    return np.allclose(data(*x)[:, None], data(*reflected), rtol=1e-12, atol=1e-12)

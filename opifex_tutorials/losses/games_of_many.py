@@ -11,24 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opifex_tutorials.losses.games import (
-    REACH,
-    Fields,
-    fokker_planck_residual,
-    hjb_residual,
-    is_even,
-)
+from opifex_tutorials.losses.games import REACH, Fields, fokker_planck_residual, hjb_residual
 from opifex_tutorials.losses.torch_system import Condition, Formulation, Sampler
 from opifex_tutorials.models import torch_jets as jets
 from opifex_tutorials.models.torch_axes import Features, Widths, network
-from opifex_tutorials.problems.game import MeanFieldGame
-from opifex_tutorials.validation import FloatArray, require_choice, require_integer
+from opifex_tutorials.problems.game import MeanFieldGame, is_even
+from opifex_tutorials.validation import FloatArray, require_integer
 
 # The crowd is drawn wider than it is, since its rim is where the network would have to guess.
 WIDENING = 1.25
 EULER_STEPS = 4
 HJB_WEIGHT = 3.0  # of the lifted formulation
-BOXES = ("periodic", "neumann")
 Slope = Callable[[Tensor, Tensor], Tensor]  # (t, x) -> ∇u, shape (d, N)
 
 
@@ -56,11 +49,11 @@ class ManyTrial:
     """
 
     def __init__(self, setting: "Setting", t: Tensor, x: Tensor) -> None:
-        game, horizon = setting.game, setting.game.horizon
-        d, one = game.dimension, torch.ones_like(t)
+        game, horizon, one = setting.game, setting.game.horizon, torch.ones_like(t)
         unit, scale = 2 * game.viscosity / game.kinetic, setting.scale
         terminal, initial = data_jets(game, x)
-        clock = in_time(2 * REACH * t / horizon - REACH, 2 * REACH / horizon * one, d)
+        clock = torch.zeros_like(terminal)
+        clock[0], clock[1] = 2 * REACH * t / horizon - REACH, 2 * REACH / horizon
         shared, decays = [clock], [(one, 0 * one)]
         self.base = Fields(terminal, initial)
         if setting.lifted:
@@ -73,10 +66,8 @@ class ManyTrial:
             start = float(np.exp(-rate * horizon))
             self.base = Fields(unit * eg, hm - eg + start * hg)
         self.features = Features(torch.stack(shared, -1), setting.own(x, decays), scale)
-        self._factors = (
-            (unit * scale * (horizon - t), -unit * scale * one),
-            (scale * t, scale * one),
-        )
+        remaining = unit * scale * (horizon - t), -unit * scale * one
+        self._factors = remaining, (scale * t, scale * one)
 
     def __call__(self, outputs: Tensor) -> Fields:
         """Return the fields from the jets of the outputs, shape (d + 3, N, 2)."""
@@ -101,7 +92,7 @@ class Setting:
         require_integer("harmonics", harmonics, 1, 8)
         self.in_space = game.boundary == "exact"
         if lifted:
-            require_choice("formulation='lifted' with boundary", game.boundary, BOXES)
+            game.require_box("formulation='lifted' with boundary")
         self.chances = 1 + (2 if self.in_space else 1) * game.dimension
         self.low, self.high = list(game.bounds.values())[1]
         self.scale = game.dimension**0.5 if self.in_space else 1.0
@@ -192,13 +183,6 @@ def of_many(game: MeanFieldGame, *, harmonics: int, lifted: bool) -> Formulation
     return Formulation(trial, conditions)
 
 
-def in_time(f: Tensor, f_t: Tensor, dimension: int) -> Tensor:
-    """Return the jet of a function of time, shape (d + 3, N)."""
-    jet = torch.zeros(dimension + 3, len(f), dtype=f.dtype)
-    jet[0], jet[1] = f, f_t
-    return jet
-
-
 def times(f: Tensor, f_t: Tensor, jet: Tensor) -> Tensor:
     """Return the jet of a function of time, times another."""
     value, t, rest = (f * jet).split([1, 1, len(jet) - 2])
@@ -214,19 +198,12 @@ def data_jets(game: MeanFieldGame, x: Tensor) -> tuple[Tensor, Tensor]:
     names = ("_terminal_cost", "_initial_density")
     own = all(getattr(type(game), name) is getattr(MeanFieldGame, name) for name in names)
     if not own or type(game)._laplacians is MeanFieldGame._laplacians:
-        return (
-            jets.of_space(lambda *x: game.terminal_cost(*x, xp=torch), list(x)),
-            jets.of_space(lambda *x: game.initial_density(*x, xp=torch).log(), list(x)),
-        )
-    found = []
-    for at_end in (True, False):
-        t = torch.full_like(x[0], game.horizon if at_end else 0.0)
-        laplacians = game.laplacians(t, *x, xp=torch)
-        if at_end:
-            value, slopes = game.value(t, *x, xp=torch), game.value_gradient(t, *x, xp=torch)
-        else:
-            m = game.density(t, *x, xp=torch)
-            value, slopes = m.log(), game.density_gradient(t, *x, xp=torch) / m
-        laplacian = laplacians[0 if at_end else 1]
-        found.append(torch.cat([torch.stack([value, 0 * value]), slopes, laplacian[None]]))
-    return found[0], found[1]
+        terminal = jets.of_space(lambda *x: game.terminal_cost(*x, xp=torch), list(x))
+        return terminal, jets.of_space(lambda *x: game.initial_density(*x, xp=torch).log(), list(x))
+    end, start = ([torch.full_like(x[0], t), *x] for t in (game.horizon, 0.0))
+    u, u_x = game.value(*end, xp=torch), game.value_gradient(*end, xp=torch)
+    m, m_x = game.density(*start, xp=torch), game.density_gradient(*start, xp=torch)
+    bends = game.laplacians(*end, xp=torch)[0], game.laplacians(*start, xp=torch)[1]
+    parts = zip((u, m.log()), (u_x, m_x / m), bends, strict=True)
+    terminal, initial = (torch.cat([torch.stack([f, 0 * f]), f_x, b[None]]) for f, f_x, b in parts)
+    return terminal, initial

@@ -167,10 +167,8 @@ class Program:
         """Draw scrambled Sobol points for every condition; equal seeds give equal points."""
         conditions = self.formulate(problem, self.points).conditions
         streams = np.random.SeedSequence(list(seed)).spawn(len(conditions))
-        return tuple(
-            jnp.asarray(qmc.Sobol(c.dimension, rng=np.random.default_rng(s)).random(c.points))
-            for c, s in zip(conditions, streams, strict=True)
-        )
+        pairs = zip(conditions, map(np.random.default_rng, streams), strict=True)
+        return tuple(jnp.asarray(qmc.Sobol(c.dimension, rng=g).random(c.points)) for c, g in pairs)
 
     def evaluate(self, problem: Any, parameters: Any, points: tuple[Any, ...]) -> jax.Array:
         """Evaluate the candidate at points, given by their coordinates, shape (N,) each."""

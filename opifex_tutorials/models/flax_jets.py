@@ -26,6 +26,7 @@ from jax.custom_derivatives import SymbolicZero
 Index = tuple[int, ...]
 Jets = dict[Index, jax.Array]
 Function = Callable[..., jax.Array]  # of scalar coordinates
+Derivative = Callable[[Function, int], Function]  # (function, number of the coordinate)
 Layer = tuple[jax.Array, jax.Array]  # weights, shape (inputs, outputs), and biases
 
 
@@ -36,19 +37,13 @@ def closure(indices: Iterable[Index]) -> list[Index]:
 
 
 def of_function(
-    f: Function,
-    points: Sequence[jax.Array],
-    indices: Sequence[Index],
-    derivative: Callable[[Function, int], Function],
+    f: Function, points: Sequence[jax.Array], indices: Sequence[Index], derivative: Derivative
 ) -> Jets:
     """Return the jets of a function of scalar coordinates at points, by ``derivative``."""
     jets = {}
     for alpha in indices:
-        g = f
-        for axis, times in enumerate(alpha):
-            for _ in range(times):
-                g = derivative(g, axis)
-        jets[alpha] = jax.vmap(g)(*points)
+        axes = [axis for axis, times in enumerate(alpha) for _ in range(times)]
+        jets[alpha] = jax.vmap(reduce(derivative, axes, f))(*points)
     return jets
 
 

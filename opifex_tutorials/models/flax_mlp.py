@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,14 +37,11 @@ class MLP(nnx.Module):
         if jnp.dtype(dtype) not in (jnp.dtype("float32"), jnp.dtype("float64")):
             raise ValueError(f"dtype={dtype!r}: allowed are float32 and float64")
         if jax.dtypes.canonicalize_dtype(dtype) != jnp.dtype(dtype):
-            raise ValueError(
-                f"dtype={dtype!r}: allowed only after jax.config.update('jax_enable_x64', True)"
-            )
-        glorot = nnx.initializers.glorot_normal()
-        self.layers = nnx.List(
-            nnx.Linear(*sizes, kernel_init=glorot, param_dtype=dtype, rngs=rngs)
-            for sizes in pairwise(self.widths)
-        )
+            switch = "jax.config.update('jax_enable_x64', True)"
+            raise ValueError(f"dtype={dtype!r}: allowed only after {switch}")
+        start = nnx.initializers.glorot_normal()
+        options: dict[str, Any] = {"kernel_init": start, "param_dtype": dtype, "rngs": rngs}
+        self.layers = nnx.List(nnx.Linear(*sizes, **options) for sizes in pairwise(self.widths))
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """Map inputs of shape ``(..., widths[0])`` to outputs of shape ``(..., widths[-1])``."""

@@ -19,9 +19,8 @@ from torch import Tensor
 
 from opifex_tutorials.models import torch_jets as jets
 
-Widths = (
-    tuple[int, ...] | tuple[tuple[int, ...], ...]
-)  # the latter: of an inner and an outer network
+# Sizes of all layers of a network, or of an inner and of an outer one.
+Widths = tuple[int, ...] | tuple[tuple[int, ...], ...]
 
 
 class Features:

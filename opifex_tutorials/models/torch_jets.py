@@ -79,10 +79,8 @@ def of_space(f: Callable[..., Tensor], x: Sequence[Tensor]) -> Tensor:
     with torch.enable_grad():
         value = f(*points) + 0 * sum(x_i**3 for x_i in points)  # two derivatives exist, if zero
         slopes = torch.autograd.grad(value.sum(), points, create_graph=True)
-        second = [
-            torch.autograd.grad(slope.sum(), x_i, retain_graph=True)[0]
-            for slope, x_i in zip(slopes, points, strict=True)
-        ]
+        pairs = zip(slopes, points, strict=True)
+        second = [torch.autograd.grad(s.sum(), x_i, retain_graph=True)[0] for s, x_i in pairs]
     return torch.stack([value, 0 * value, *slopes, sum(second, 0 * value)]).detach()
 
 

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import roots_hermite
 
-from opifex_tutorials.validation import FloatArray, require_between, require_coordinates
+from opifex_tutorials.validation import FloatArray, require_between, require_inside
 
 # 400 Gauss-Hermite nodes agree with 1,000 to 2e-14 up to viscosity 0.1 and time 2;
 # 100 nodes, enough at viscosity 0.003, are wrong in the seventh digit at viscosity 0.1.
 NODES = 400
 POINTS_AT_ONCE = 2_000  # the temporary arrays of the quadrature, 6 MB each, fit into the cache
+_hermite_rule = cache(roots_hermite)
 
 
 @dataclass(frozen=True)
@@ -73,23 +74,17 @@ class BurgersProblem:
             ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
                 not broadcast.
         """
-        times, positions = require_coordinates(self.bounds, t, x)
+        times, positions = require_inside(self.bounds, t, x)
         pairs = np.stack([times.ravel(), positions.ravel()])
         pieces = np.array_split(pairs, max(1, -(-pairs.shape[1] // POINTS_AT_ONCE)), axis=1)
         values = np.concatenate([self._cole_hopf(*piece) for piece in pieces])
         return values.reshape(times.shape)
 
     def _cole_hopf(self, t: FloatArray, x: FloatArray) -> FloatArray:
-        nodes, weights = _hermite_rule()
+        nodes, weights = _hermite_rule(NODES)
         y = x[:, None] - nodes * np.sqrt(4 * self.viscosity * t)[:, None]
         exponent = -np.cos(np.pi * y) / (2 * np.pi * self.viscosity)
         # The exponent reaches 1/(2πν): its exponential overflows below viscosity 2.3e-4, which is
         # out of range here; the shift makes the formula right for any.
         density = weights * np.exp(exponent - exponent.max(axis=1, keepdims=True))
         return -(np.sin(np.pi * y) * density).sum(axis=1) / density.sum(axis=1)
-
-
-@cache
-def _hermite_rule() -> tuple[FloatArray, FloatArray]:
-    nodes, weights = roots_hermite(NODES)
-    return nodes, weights

@@ -42,11 +42,9 @@ class ColeHopfGame(MeanFieldGame):
         return of_value, [p_x * psi + phi * q_x for p_x, q_x in zip(phi_x, psi_x, strict=True)]
 
     def _laplacians(self, xp: Any, t: Any, x: Any) -> Any:
-        phi, psi, phi_x, psi_x, *laplacians = self._factors(xp, t, x)
-        of_phi, of_psi = (
-            laplacian / f - sum((f_x / f) ** 2 for f_x in slopes)
-            for f, slopes, laplacian in zip((phi, psi), (phi_x, psi_x), laplacians, strict=True)
-        )
+        phi, psi, phi_x, psi_x, of_phi, of_psi = self._factors(xp, t, x)
+        of_phi = of_phi / phi - sum((p_x / phi) ** 2 for p_x in phi_x)  # now of the logarithms
+        of_psi = of_psi / psi - sum((q_x / psi) ** 2 for q_x in psi_x)
         return -2 * self.viscosity / self.kinetic * of_phi, of_phi + of_psi
 
     def _potential(self, xp: Any, t: Any, x: Any) -> Any:
@@ -90,7 +88,7 @@ class CosineGame(ColeHopfGame):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice("boundary", self.boundary, ("periodic", "neumann"))
+        self.require_box()
 
     def _factors(self, xp: Any, t: Any, x: Any) -> tuple[Any, ...]:
         k = 2 * math.pi if self.boundary == "periodic" else math.pi
@@ -176,12 +174,8 @@ class MixtureGame(ColeHopfGame):
 
     def _sum(self, xp: Any, which: int, elapsed: Any, x: Any) -> tuple[Any, ...]:
         """Return a sum of products after a time of decay, its gradient, and its Laplacian."""
-        total, slopes, laplacian, column = (
-            0.0,
-            0.0,
-            0.0,
-            (-1, *[1] * elapsed.ndim),
-        )  # an entry for each axis
+        total, slopes, laplacian = 0.0, 0.0, 0.0
+        column = (-1, *[1] * elapsed.ndim)  # an entry for each axis
         for w, a, theta in zip(*(part[which] for part in self._drawn), strict=True):
             factor, slope, bend = 1.0, 0.0, 0 * x
             for n in range(self.harmonics):

@@ -20,10 +20,11 @@ from opifex_tutorials.validation import (
     FloatArray,
     require_between,
     require_choice,
-    require_coordinates,
+    require_inside,
     require_integer,
 )
 
+BOXES = ("periodic", "neumann")  # boundaries of a game that is not on all of space
 #: Smallest and largest allowed value of each parameter, and what goes wrong beyond.
 RANGES = {
     "viscosity": (1e-3, 10, "both equations need diffusion"),
@@ -141,6 +142,10 @@ class MeanFieldGame:
         _check_ranges(self)
         require_integer("dimension", self.dimension, 1, 1000)
 
+    def require_box(self, name: str = "boundary") -> None:
+        """Raise ``ValueError``, of an argument ``name``, for a game on all of space."""
+        require_choice(name, self.boundary, BOXES)
+
     @property
     def bounds(self) -> dict[str, tuple[float, float]]:
         """Lowest and highest value of each coordinate, in the order of the arguments."""
@@ -199,7 +204,7 @@ class MeanFieldGame:
 
     def _points(self, xp: Any, t: Any, x: Any) -> tuple[Any, Any]:
         if xp is np:
-            t, *x = require_coordinates(self.bounds, t, *x)
+            t, *x = require_inside(self.bounds, t, *x)
             return t, x
         zero = 0 * (t + sum(x))  # broadcasts in every framework
         return t + zero, [x_i + zero for x_i in x]
@@ -221,3 +226,16 @@ class MeanFieldGame:
 
     def _terminal_cost(self, xp: Any, t: Any, x: Any) -> Any:
         return self._value(xp, t, x)
+
+
+def is_even(game: MeanFieldGame) -> bool:
+    """Whether reflecting any coordinate at the center of the box leaves the data as they are."""
+    rng, box = np.random.default_rng(0), list(game.bounds.values())
+    t, *x = (rng.uniform(*ends, 64) for ends in box)
+    axes = np.arange(len(x))[:, None]
+
+    def data(*x: FloatArray) -> FloatArray:
+        return np.stack([game.terminal_cost(*x), game.initial_density(*x), game.potential(t, *x)])
+
+    reflected = [np.where(axes == axis, sum(box[1]) - z, z) for axis, z in enumerate(x)]
+    return np.allclose(data(*x)[:, None], data(*reflected), rtol=1e-12, atol=1e-12)

@@ -12,12 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_coordinates,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_between, require_inside, require_integer
 
 # Two modes, so that neither a single decay rate nor a single frequency solves the problem.
 DEFAULT_AMPLITUDES = (1.0, 0.0, 0.5)
@@ -71,7 +66,7 @@ class HeatProblem(Evolution):
 
     def exact(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
         r"""Return :math:`\sum_k a_k e^{-\kappa (k\pi)^2 t} \sin k\pi x`; ``t``, ``x`` broadcast."""
-        t, x = require_coordinates(self.bounds, t, x)
+        t, x = require_inside(self.bounds, t, x)
         rates = self.diffusivity * (np.pi * np.arange(1, 9)) ** 2
         decayed = [a * np.exp(-r * t) for a, r in zip(self.amplitudes, rates, strict=False)]
         return np.asarray(sine_series(decayed, x))
@@ -101,7 +96,7 @@ class WaveProblem(Evolution):
 
     def exact(self, t: ArrayLike, x: ArrayLike) -> FloatArray:
         r"""Return :math:`\sum_k a_k \cos(k\pi c t) \sin k\pi x`; ``t`` and ``x`` broadcast."""
-        t, x = require_coordinates(self.bounds, t, x)
+        t, x = require_inside(self.bounds, t, x)
         phase = np.pi * self.speed * t
         swung = [a * np.cos(k * phase) for k, a in enumerate(self.amplitudes, start=1)]
         return np.asarray(sine_series(swung, x))
@@ -139,7 +134,7 @@ class PoissonProblem:
 
     def exact(self, *coordinates: ArrayLike) -> FloatArray:
         r"""Return :math:`\sum_k a_k \prod_i \sin k\pi x_i`; the coordinates broadcast."""
-        points = require_coordinates(self.bounds, *coordinates)
+        points = require_inside(self.bounds, *coordinates)
         return np.asarray(sine_series(self.amplitudes, *points))
 
 

@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
-    "feynman_kac_value": "feynman_kac",
     "learn_boundary": "boundary_inverse",
     "solve_burgers_features": "burgers_features",
     "solve_burgers_grid": "burgers_grid",

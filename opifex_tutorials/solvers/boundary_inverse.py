@@ -33,7 +33,7 @@ from opifex_tutorials.validation import (
     FloatArray,
     require_between,
     require_choice,
-    require_coordinates,
+    require_inside,
     require_integer,
     require_multiple,
 )
@@ -59,7 +59,7 @@ def wall_sensitivity(
         density, shape (steps + 1, cells, steps).
     """
     require_choice("quantity", quantity, ("slope", "flux"))
-    s, theta = solution.scheme, solution.scheme.theta
+    s = solution.scheme
     if s.boundary is None:
         raise ValueError("solution with boundary=None: allowed are solutions with walls")
     u = solution.values[:-1].ravel()
@@ -67,9 +67,7 @@ def wall_sensitivity(
     delta, coupling = s.jumps(u), sparse.diags(s.game.coupling.derivative(m))
     B, E = s.matrix(s.rates(delta)), s.curvature(delta, m)
     both = splu(sparse.bmat([[B, -coupling], [E, B.T]]).tocsc())
-    times = s.t[1:] - theta[:, 0] * s.dt
-    right = np.zeros((2, s.N, s.J, s.N))
-    steps = np.arange(s.N)
+    times, steps, right = s.midway[:, 0], np.arange(s.N), np.zeros((2, s.N, s.J, s.N))
     if quantity == "slope":
         slopes = np.asarray(s.boundary(times, s.low)[0], dtype=float)
         right[0, steps, 0, steps] = -s.h * s.rates(-s.h * slopes)
@@ -77,11 +75,8 @@ def wall_sensitivity(
         right[1, steps, 0, steps] = 1 / s.h
         right[1] = (s.averaging.T @ right[1].reshape(-1, s.N)).reshape(right[1].shape)
     averages = both.solve(right.reshape(-1, s.N)).reshape(right.shape)[1]
-    answer = np.zeros((s.N + 1, s.J, s.N))
-    for n, average in enumerate(averages):
-        share = theta[n][:, None]
-        answer[n + 1] = (average - (1 - share) * answer[n]) / share
-    return times, answer
+    answer = s.densities(averages.swapaxes(1, 2), np.zeros((s.N, s.J)))
+    return times, answer.swapaxes(1, 2).copy()
 
 
 def _interpolate(
@@ -192,7 +187,7 @@ def learn_boundary(
     require_between("noise", noise, 1e-9, 1e3)
     require_integer("weights", weights, 1, 40)
     bounds = {"t": (0.0, game.horizon), "x": interval, "density": (-1e6, 1e6)}
-    times, places, observed = (a.ravel() for a in require_coordinates(bounds, t, x, density))
+    times, places, observed = (a.ravel() for a in require_inside(bounds, t, x, density))
     require_integer("number of observations", len(observed), 1, 10**6)
     require_between("horizon of the trace", trace.horizon, game.horizon, game.horizon)
     unit = noise * np.sqrt(len(observed))

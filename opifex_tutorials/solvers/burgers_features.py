@@ -36,14 +36,6 @@ def solve_burgers_features(
         ConvergenceError: if no slab is short enough for the tolerance.
     """
     # In stretched coordinates the solution varies quickly in space, on a slab slowly in time.
-    return solve_by_features(
-        problem,
-        burgers_slab,
-        seed=seed,
-        features=features,
-        ranges=(0.8, 5.0),
-        points=points,
-        tolerance=tolerance,
-        evolves=True,
-        **options,
-    )
+    own: dict[str, Any] = {"features": features, "ranges": (0.8, 5.0), "points": points}
+    own["tolerance"] = tolerance
+    return solve_by_features(problem, burgers_slab, seed=seed, evolves=True, **own, **options)

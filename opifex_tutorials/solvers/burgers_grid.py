@@ -12,12 +12,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_coordinates,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_between, require_inside, require_integer
 
 Spectrum = NDArray[np.complex128]
 CONTOUR_POINTS = 32  # on a circle around each eigenvalue, as in Kassam & Trefethen
@@ -44,14 +39,12 @@ class BurgersGridSolution:
             ValueError: if a coordinate is not finite or outside of the domain, or the shapes do
                 not broadcast.
         """
-        times, positions = require_coordinates(self.problem.bounds, t, x)
+        times, positions = require_inside(self.problem.bounds, t, x)
         values = np.empty(times.shape)
         for time in np.unique(times):
             here, coefficients = times == time, self.spectrum(time)
-            phases = np.exp(
-                1j * np.pi * np.outer(positions[here] + 1, np.arange(len(coefficients)))
-            )
-            values[here] = (phases @ coefficients).real
+            turns = np.outer(positions[here] + 1, np.arange(len(coefficients)))
+            values[here] = (np.exp(1j * np.pi * turns) @ coefficients).real
         return values
 
 
@@ -104,11 +97,8 @@ def solve_burgers_grid(
     size = np.abs(spectra)
     tail = size[:, points // 4 :].max() / size.max() if np.isfinite(size).all() else np.inf
     if not tail <= tolerance:
-        raise ConvergenceError(
-            f"share {tail:.1e} of the upper spectrum with points={points}, steps={steps}: "
-            f"tolerance={tolerance:g}",
-            history,
-        )
+        grid = f"points={points}, steps={steps}: tolerance={tolerance:g}"
+        raise ConvergenceError(f"share {tail:.1e} of the upper spectrum with {grid}", history)
     weights = np.full(len(v), 2.0 / points)
     weights[[0, -1]] /= 2
     times = np.linspace(0, problem.final_time, steps + 1)

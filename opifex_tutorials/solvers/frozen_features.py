@@ -29,12 +29,7 @@ from opifex_tutorials.progress import progress
 from opifex_tutorials.training.gauss_newton import gauss_newton
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
 from opifex_tutorials.training.loop import TrainingInterrupted
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_coordinates,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_between, require_inside, require_integer
 
 FIRST = 1 / 8  # slab, as a share of the whole time; the next ones find their length
 REFUSALS = 10  # in a row: what shorter slabs do not mend, they never will
@@ -141,7 +136,7 @@ class FeatureSolution:
         bounds = dict(self.problem.bounds)
         if self.evolves:
             bounds[next(iter(bounds))] = self.span
-        arrays = require_coordinates(bounds, *coordinates)
+        arrays = require_inside(bounds, *coordinates)
         points = np.stack([a.ravel() for a in arrays])
         found = np.empty(points.shape[1])
         numbers = np.searchsorted([slab.start for slab in self.slabs[1:]], points[0])
@@ -198,11 +193,10 @@ class Sampled:
 
     def loss(self, slab: Slab, coefficients: FloatArray) -> float:
         """Return the sum over the conditions of their mean squares."""
-        values = (
-            scale * self._run(one, slab, coefficients, points)
-            for (one, _), points, scale in self._parts
-        )
-        return float(sum(np.sum(value**2) for value in values))
+        total = 0.0
+        for (one, _), points, scale in self._parts:
+            total += np.sum((scale * self._run(one, slab, coefficients, points)) ** 2)
+        return float(total)
 
     def linearize(self, slab: Slab, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return residuals whose squares sum to the loss, shape (N,), and their Jacobian."""
@@ -314,9 +308,7 @@ def _march(
             continue
         share, refused = share * max(0.4, change), refused + 1
         if not solution.evolves or refused == REFUSALS:
-            raise ConvergenceError(
-                f"residual {losses[1] ** 0.5:.1e} on a slab of length "
-                f"{slab.share * (high - low):.1e} from {slab.start:.4f}: "
-                f"tolerance={goal**0.5:g}; more features or points may help",
-                solution.history,
-            )
+            place = f"a slab of length {slab.share * (high - low):.1e} from {slab.start:.4f}"
+            more = f"tolerance={goal**0.5:g}; more features or points may help"
+            message = f"residual {losses[1] ** 0.5:.1e} on {place}: {more}"
+            raise ConvergenceError(message, solution.history)

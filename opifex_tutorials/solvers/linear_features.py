@@ -40,14 +40,7 @@ def solve_linear_features(
     if not isinstance(problem, LinearProblem):
         raise ValueError(f"problem={problem!r}: allowed are {LinearProblem}")
     dimension = len(problem.bounds)
-    return solve_by_features(
-        problem,
-        linear_frozen,
-        seed=seed,
-        features={1: 100, 2: 800}[dimension] if features is None else features,
-        ranges=ranges or (2.0,) * dimension,
-        points=points or {1: (120,), 2: (36, 36)}[dimension],
-        tolerance=tolerance,
-        evolves=False,
-        **options,
-    )
+    own: dict[str, Any] = {"ranges": ranges or (2.0,) * dimension, "tolerance": tolerance}
+    own["features"] = {1: 100, 2: 800}[dimension] if features is None else features
+    own["points"] = points or {1: (120,), 2: (36, 36)}[dimension]
+    return solve_by_features(problem, linear_frozen, seed=seed, evolves=False, **own, **options)

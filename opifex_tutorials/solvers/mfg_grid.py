@@ -17,7 +17,7 @@ from opifex_tutorials.validation import (
     FloatArray,
     require_between,
     require_choice,
-    require_coordinates,
+    require_inside,
     require_integer,
 )
 
@@ -80,9 +80,8 @@ class MeanFieldGameGridSolution:
 
     def _points(self, t: ArrayLike, x: tuple[ArrayLike, ...]) -> list[FloatArray]:
         s = self.scheme
-        names = list(self.game.bounds)[1:]
-        box = dict.fromkeys(names, (s.low, s.high))
-        return require_coordinates({"t": (0.0, s.t[-1]), **box}, t, *x)
+        box = dict.fromkeys(self.game.bounds, (s.low, s.high))
+        return require_inside(box | {"t": (0.0, s.t[-1])}, t, *x)
 
     @cached_property
     def _splines(self) -> list[Any]:
@@ -191,9 +190,7 @@ def solve_mfg_grid(
         while len(history.steps) < iterations and not np.isnan(square):
             new_u, new_m = (newton if method == "newton" else picard)(scheme, u, m)
             square = float(np.mean((new_u - u) ** 2) + np.mean((new_m - m) ** 2))
-            history.steps.append(len(history.steps) + 1)
-            history.losses.append(square)
-            history.seconds.append(clock.seconds)
+            history.record(len(history.steps) + 1, clock.seconds, square, np.nan)
             if square <= tolerance**2:
                 return new_u, new_m
             u, m = new_u, m + (1.0 if method == "newton" else share) * (new_m - m)
@@ -210,11 +207,9 @@ def solve_mfg_grid(
                 return MeanFieldGameGridSolution(scheme, values, densities, history)
         raise ConvergenceError("a density that is not positive", history)
     except ConvergenceError as error:
-        raise ConvergenceError(
-            f"{error} after {len(history.steps)} iterations with method={method!r}, "
-            f"damping={damping}, cells={cells}, steps={steps}: tolerance={tolerance:g}",
-            history,
-        ) from error
+        options = f"method={method!r}, damping={damping}, cells={cells}, steps={steps}"
+        spent = f"{len(history.steps)} iterations with {options}: tolerance={tolerance:g}"
+        raise ConvergenceError(f"{error} after {spent}", history) from error
 
 
 def _start(
@@ -222,9 +217,8 @@ def _start(
 ) -> tuple[FloatArray, ...]:
     """Return u and m to start from, flattened, and densities that tell where to limit θ."""
     if near is not None:
-        values, densities = (
-            f(scheme.t[:, None], *scheme.places) for f in (near.value, near.density)
-        )
+        points = scheme.t[:, None], *scheme.places
+        values, densities = near.value(*points), near.density(*points)
         return values[:-1].ravel(), scheme.average(densities), densities
     scheme.set_theta(1.0)
     u, m = picard(scheme, None, np.tile(scheme.initial_density, scheme.N))

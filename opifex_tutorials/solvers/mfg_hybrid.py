@@ -14,14 +14,14 @@ truncation error (defect correction, Stetter 1978).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from opifex_tutorials.losses.games import FORMULATIONS, imitation, is_even
+from opifex_tutorials.losses.games import FORMULATIONS, imitation
 from opifex_tutorials.losses.torch_system import System
-from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.problems.game import MeanFieldGame, is_even
 from opifex_tutorials.solvers.mfg_grid import MeanFieldGameGridSolution, solve_mfg_grid
 from opifex_tutorials.solvers.mfg_pinn import MfgPinnSolution, solve_mfg_pinn, untrained
 from opifex_tutorials.solvers.mfg_scheme import MeanFieldGameScheme
@@ -36,8 +36,7 @@ ROUTES = ("distill", "correct", "both")
 IMITATION_DAMPING, TRAINING_DAMPING = 0.1, 1e-3
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """What one stage of a hybrid cost and reached.
 
     Attributes:
@@ -179,7 +178,7 @@ def _check_route(
     require_choice("route", route, ROUTES)
     by_name("formulation", options.get("formulation", "hard"), FORMULATIONS)
     if route != "distill":
-        require_choice(f"route={route!r} with boundary", game.boundary, ("periodic", "neumann"))
+        game.require_box(f"route={route!r} with boundary")
     if network is not None:
         is_own = getattr(network, "game", None) == game
         if not is_own or route != "correct" or options:

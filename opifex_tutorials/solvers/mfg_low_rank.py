@@ -14,18 +14,8 @@ from typing import Any
 import numpy as np
 
 from opifex_tutorials.problems.game import MeanFieldGame
+from opifex_tutorials.solvers import tensor_trains as tt
 from opifex_tutorials.solvers.mfg_spectral import MfgSpectralSolution, anderson, check_options
-from opifex_tutorials.solvers.tensor_trains import (
-    Indices,
-    Sampler,
-    Train,
-    block,
-    combine,
-    compress,
-    cross,
-    inner,
-    mirrored,
-)
 from opifex_tutorials.solvers.waves import Waves
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
 from opifex_tutorials.validation import FloatArray, require_integer
@@ -54,14 +44,14 @@ class _FixedPoint:
     def __init__(self, game: MeanFieldGame, waves: Waves, steps: int, rank: int, seed: int) -> None:
         self.game, self.waves, self.steps, self.rank = game, waves, steps, rank
         self.rng = np.random.default_rng(seed)
-        self.tolerance, self.known = FIRST_TOLERANCE, dict[Any, tuple[bool, list[Indices]]]()
+        self.tolerance, self.known = FIRST_TOLERANCE, dict[Any, tuple[bool, list[tt.Indices]]]()
         self.t = np.linspace(0, game.horizon, steps + 1)
         self.scale = game.kinetic / (4 * game.viscosity) * game.horizon / steps
         to_waves = np.linalg.inv(waves(waves.nodes))
         decay = np.exp(-waves.decay * game.horizon / steps)
         self.to_waves, self.diffusion = to_waves, (waves(waves.nodes) * decay) @ to_waves
 
-    def at_nodes(self, function: Callable[..., FloatArray], *sides: Indices) -> FloatArray:
+    def at_nodes(self, function: Callable[..., FloatArray], *sides: tt.Indices) -> FloatArray:
         """Return values of a function of all coordinates; see ``Sampler``."""
         (a, k), b, n = sides[0].shape, len(sides[1]), len(self.waves)
         points = np.empty((a, n, n, b, self.game.dimension), int)
@@ -70,7 +60,7 @@ class _FixedPoint:
         x = self.waves.nodes[points.reshape(-1, self.game.dimension)]
         return function(*x.T).reshape(a, n, n, b)
 
-    def fit(self, key: Any, sample: Sampler) -> Train:
+    def fit(self, key: Any, sample: tt.Sampler) -> tt.Train:
         """Return a train; each ``key`` keeps the indices of the last sweep."""
         d, n = self.game.dimension, len(self.waves)
         if key not in self.known:
@@ -81,65 +71,65 @@ class _FixedPoint:
         for k in range(2, d):  # what no index sees would never be found
             news = self.rng.integers(0, n, (RANDOM, d - k))
             right[k] = np.vstack([right[k], news])
-        sample = mirrored(sample) if is_mirrored else sample
-        train, right = cross(sample, n, right, self.tolerance, self.rank)
+        sample = tt.mirrored(sample) if is_mirrored else sample
+        train, right = tt.cross(sample, n, right, self.tolerance, self.rank)
         self.known[key] = not is_mirrored, right
         return [core.T for core in train[::-1]] if is_mirrored else train
 
-    def initial_cost(self) -> list[Train]:
+    def initial_cost(self) -> list[tt.Train]:
         """Return the running cost of a crowd that stays as it starts."""
         return [self.fit(("cost", n), partial(self._cost_at_start, n)) for n in range(len(self.t))]
 
-    def _cost_at_start(self, n: int, *sides: Indices) -> FloatArray:
+    def _cost_at_start(self, n: int, *sides: tt.Indices) -> FloatArray:
         m = self.at_nodes(self.game.initial_density, *sides)
         return self._potential(n, *sides) + self.game.coupling(m)
 
-    def _potential(self, n: int, *sides: Indices) -> FloatArray:
+    def _potential(self, n: int, *sides: tt.Indices) -> FloatArray:
         return self.at_nodes(partial(self.game.potential, self.t[n]), *sides)
 
-    def __call__(self, cost: list[Train]) -> list[Train]:
+    def __call__(self, cost: list[tt.Train]) -> list[tt.Train]:
         """Return the change of the running cost; ``phi`` and ``psi`` then sample the factors."""
         self._cost, steps = cost, self.steps
-        self._from_later, self._from_earlier = dict[int, Train](), dict[int, Train]()
+        self._from_later, self._from_earlier = dict[int, tt.Train](), dict[int, tt.Train]()
         for n in range(steps, 0, -1):
             self._from_later[n - 1] = self._diffuse("phi", self.phi, n)
         for n in range(steps):
             self._from_earlier[n + 1] = self._diffuse("psi", self.psi, n)
         return [self.fit(("change", n), partial(self._change, n)) for n in range(steps + 1)]
 
-    def _diffuse(self, name: str, field: Callable[..., FloatArray], n: int) -> Train:
+    def _diffuse(self, name: str, field: Callable[..., FloatArray], n: int) -> tt.Train:
         """Return a factor after half a step of the source and one of diffusion."""
         train = self.fit((name, n), lambda *sides: self._kick(n, *sides) * field(n, *sides))
         return [np.einsum("mn,rns->rms", self.diffusion, core) for core in train]
 
-    def _kick(self, n: int, *sides: Indices) -> FloatArray:
-        return np.exp(-self.scale * block(self._cost[n], *sides))
+    def _kick(self, n: int, *sides: tt.Indices) -> FloatArray:
+        return np.exp(-self.scale * tt.block(self._cost[n], *sides))
 
-    def phi(self, n: int, *sides: Indices) -> FloatArray:
+    def phi(self, n: int, *sides: tt.Indices) -> FloatArray:
         """Return entries of φ at time n."""
         if n == self.steps:
             end = self.at_nodes(self.game.terminal_cost, *sides)
             return np.exp(-self.game.kinetic / (2 * self.game.viscosity) * end)
-        return self._kick(n, *sides) * block(self._from_later[n], *sides)
+        return self._kick(n, *sides) * tt.block(self._from_later[n], *sides)
 
-    def psi(self, n: int, *sides: Indices) -> FloatArray:
+    def psi(self, n: int, *sides: tt.Indices) -> FloatArray:
         """Return entries of ψ at time n."""
         if n == 0:
             return self.at_nodes(self.game.initial_density, *sides) / self.phi(0, *sides)
-        return self._kick(n, *sides) * block(self._from_earlier[n], *sides)
+        return self._kick(n, *sides) * tt.block(self._from_earlier[n], *sides)
 
-    def _change(self, n: int, *sides: Indices) -> FloatArray:
+    def _change(self, n: int, *sides: tt.Indices) -> FloatArray:
         coupling = self.game.coupling(self.phi(n, *sides) * self.psi(n, *sides))
-        return self._potential(n, *sides) + coupling - block(self._cost[n], *sides)
+        return self._potential(n, *sides) + coupling - tt.block(self._cost[n], *sides)
 
     def solution(self, history: History) -> MfgSpectralSolution:
         """Return both factors as weights of waves."""
         phi, psi = self._weights("phi", self.phi), self._weights("psi", self.psi)
-        mass = np.array([inner(*pair) for pair in zip(phi, psi, strict=True)])
+        mass = np.array([tt.inner(*pair) for pair in zip(phi, psi, strict=True)])
         mass *= (self.waves.width * len(self.waves)) ** self.game.dimension
         return MfgSpectralSolution(self.game, LowRankBasis(self.waves), phi, psi, mass, history)
 
-    def _weights(self, name: str, field: Callable[..., FloatArray]) -> list[Train]:
+    def _weights(self, name: str, field: Callable[..., FloatArray]) -> list[tt.Train]:
         trains = [self.fit(("end", name, n), partial(field, n)) for n in range(len(self.t))]
         return [[np.einsum("mn,rns->rms", self.to_waves, c) for c in train] for train in trains]
 
@@ -179,10 +169,10 @@ def solve_mfg_low_rank(
     require_integer("dimension", game.dimension, 2, 200)
     clock, history = Stopwatch(), History()
     fixed_point = _FixedPoint(game, Waves(game, degree), steps, rank, seed)
-    cost, past = fixed_point.initial_cost(), list[tuple[list[Train], list[Train]]]()
+    cost, past = fixed_point.initial_cost(), list[tuple[list[tt.Train], list[tt.Train]]]()
     for iteration in range(1, iterations + 1):
         change = fixed_point(cost)
-        size = float(np.sqrt(np.mean([inner(train, train) for train in change])))
+        size = float(np.sqrt(np.mean([tt.inner(train, train) for train in change])))
         history.record(iteration, clock.seconds, size**2, np.nan)
         if size <= tolerance:
             return fixed_point.solution(history)
@@ -193,19 +183,16 @@ def solve_mfg_low_rank(
         fixed_point.tolerance = min(fixed_point.tolerance / (3 if stalls else 1), SHARE * size)
         past = [*past, (cost, change)][-1 - acceleration :]
         cost = _next(past, damping, fixed_point.tolerance)
-    raise ConvergenceError(
-        f"change {size:.1e} of the running cost after {iteration} iterations: "
-        f"tolerance={tolerance:g}",
-        history,
-    )
+    spent = f"{iteration} iterations: tolerance={tolerance:g}"
+    raise ConvergenceError(f"change {size:.1e} of the running cost after {spent}", history)
 
 
 def _next(
-    past: list[tuple[list[Train], list[Train]]], damping: float, tolerance: float
-) -> list[Train]:
+    past: list[tuple[list[tt.Train], list[tt.Train]]], damping: float, tolerance: float
+) -> list[tt.Train]:
     """Return the next running cost by Anderson's method; see ``mfg_spectral``."""
     changes = [change for _, change in past]
-    products = [[sum(map(inner, a, b)) for a in changes] for b in changes]
+    products = [[sum(map(tt.inner, a, b)) for a in changes] for b in changes]
     weights = np.outer([1, damping], anderson(np.array(products))).ravel()
     every_time = zip(*[cost for cost, _ in past], *changes, strict=True)
-    return [compress(combine(weights, trains), tolerance / 3) for trains in every_time]
+    return [tt.compress(tt.combine(weights, trains), tolerance / 3) for trains in every_time]

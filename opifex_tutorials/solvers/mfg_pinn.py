@@ -13,14 +13,7 @@ from torch import Tensor
 
 from opifex_tutorials.losses.games import FORMULATIONS, Fields, fokker_planck_residual, hjb_residual
 from opifex_tutorials.losses.games_of_many import Setting, of_many
-from opifex_tutorials.losses.torch_system import (
-    Drawn,
-    Formulate,
-    Formulation,
-    System,
-    gauss,
-    sobol,
-)
+from opifex_tutorials.losses.torch_system import Drawn, Formulate, Formulation, System, gauss, sobol
 from opifex_tutorials.models.torch_axes import Features, Widths, network
 from opifex_tutorials.models.torch_mlp import MLP
 from opifex_tutorials.problems.game import MeanFieldGame, PathTerms
@@ -30,15 +23,12 @@ from opifex_tutorials.validation import (
     FloatArray,
     by_name,
     require_choice,
-    require_coordinates,
+    require_inside,
     require_integer,
 )
 
 MANY = ("hard", "lifted")  # the formulations that are others in more than one dimension
-HIDDEN: dict[str, Sequence[Any]] = {
-    "dense": (12, 12, 12),
-    "symmetric": ((8, 4), (12, 12, 12)),
-}
+HIDDEN: dict[str, Sequence[Any]] = {"dense": (12, 12, 12), "symmetric": ((8, 4), (12, 12, 12))}
 # In more than one dimension, sizes of the weights at the start, over those of Glorot's rule. The
 # last layer starts near the data. The first one sums features of all coordinates: a network that
 # starts almost linear finds the directions that count. On the cosine game with d = 50, one seed of
@@ -119,7 +109,7 @@ class MfgPinnSolution:
         return PathTerms(control, score, *rest)
 
     def _evaluate(self, part: Callable[[Fields], Tensor], *coordinates: ArrayLike) -> FloatArray:
-        arrays = require_coordinates(self.game.bounds, *coordinates)
+        arrays = require_inside(self.game.bounds, *coordinates)
         found = self._at(part, np.stack([a.ravel() for a in arrays]))
         return found.reshape(-1, *arrays[0].shape)
 
@@ -288,14 +278,12 @@ def _everywhere(
 
 
 def _where_the_crowd_is(
-    setting: Setting,
-    widths: Widths,
-    sampling: str,
-    counts: tuple[int, int],
-    exploring: int,
-    seed: int,
+    setting: Setting, widths: Widths, sampling: str, counts: tuple[int, int], new: int, seed: int
 ) -> Callable[[int], Any]:
-    """Return number of steps done -> system at random points, which may follow the parameters."""
+    """Return number of steps done -> system at random points, which may follow the parameters.
+
+    In the first steps, ``new`` of them, the points are half as many and new ones each time.
+    """
     n = counts[0] * counts[1]
     fresh = gauss if sampling == "gauss" else sobol((seed, 0))
 
@@ -307,7 +295,7 @@ def _where_the_crowd_is(
         if done == HELD_OUT:
             cube = sobol((seed, HELD_OUT))((1024,), setting.chances)
             return SimpleNamespace(residuals=lambda here: draw(cube, here).residuals(here))
-        early = done < exploring
+        early = done < new
         size = (n // 2 if early else n,)
         return Drawn(lambda here: draw(fresh(size, setting.chances), here), stay=not early)
 
@@ -331,10 +319,8 @@ def untrained(
         raise ValueError("architecture='symmetric': allowed in more than one dimension, not 'soft'")
     if symmetric and not (len(hidden) == 2 and all(isinstance(part, Sequence) for part in hidden)):
         raise ValueError(f"hidden={hidden!r}: allowed are the widths of inner and outer layers")
-    layers = [
-        tuple(require_integer("hidden", n, 1, 1024) for n in part)
-        for part in (hidden if symmetric else [hidden])
-    ]
+    groups = hidden if symmetric else [hidden]
+    layers = [tuple(require_integer("hidden", n, 1, 1024) for n in group) for group in groups]
     parts = [(features.shape[-1], *layers[-1], 2)]
     if symmetric:
         inner = (1 + features.own.shape[-1], *layers[0])

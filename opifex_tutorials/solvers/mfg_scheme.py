@@ -30,7 +30,7 @@ from scipy.special import exprel, spence
 
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.training.history import ConvergenceError, History
-from opifex_tutorials.validation import FloatArray, require_between, require_choice, require_integer
+from opifex_tutorials.validation import FloatArray, require_between, require_integer
 
 Boundary = Callable[[FloatArray, float], tuple[ArrayLike, ArrayLike]]
 Control = Callable[[FloatArray, FloatArray], ArrayLike]  # (t, x) -> velocity
@@ -39,7 +39,7 @@ KEEP = (0.6, 0.5, 0.25, 0.0)  # tried in turn until the density is positive; 0 i
 
 
 def _check_plane(game: MeanFieldGame, **options: Any) -> None:
-    require_choice("boundary in two dimensions", game.boundary, ("periodic", "neumann"))
+    game.require_box("boundary in two dimensions")
     for name, option in options.items():
         if option is not None:
             raise ValueError(f"{name}={option!r} in two dimensions: allowed is None")
@@ -80,7 +80,7 @@ class MeanFieldGameScheme:
             Values belong to their centers.
         steps: of time, from 4 to 20000.
         order: 1 for upwind differences and implicit Euler (θ = 1); 2 for the rates of Scharfetter
-            & Gummel (1969) and the implicit midpoint rule (θ = 1/2, see ``limit``).
+            & Gummel (1969) and the implicit midpoint rule (θ = 1/2, see ``limits``).
         boundary: see ``solve_mfg_grid``.
         interval: see ``solve_mfg_grid``.
         around: see ``solve_mfg_grid``.
@@ -112,9 +112,8 @@ class MeanFieldGameScheme:
         self.places = [x.ravel() for x in np.meshgrid(*[self.x] * self.dimension, indexing="ij")]
         self.t = np.linspace(0.0, game.horizon, self.N + 1)
         self.is_periodic = game.boundary == "periodic" and boundary is None and interval is None
-        self.walls = (
-            [] if self.is_periodic or self.dimension > 1 else [0, -1]
-        )  # the cells beside them
+        # The cells beside them.
+        self.walls = [] if self.is_periodic or self.dimension > 1 else [0, -1]
         self.boundary, self.has_other_walls = boundary, boundary is not None
         if game.boundary == "exact" and boundary is None:
             self.boundary = self._closed_form
@@ -188,27 +187,23 @@ class MeanFieldGameScheme:
         self._inflow += source - source.mean(axis=1, keepdims=True)  # nobody enters or leaves
 
     def limits(self, densities: FloatArray) -> Iterator[float]:
-        """Set θ as ``limit`` does, more and more of it: leave the loop at a positive density.
-
-        The last is implicit Euler, which always has one; the scheme of first order starts there.
-        """
-        for keep in KEEP if self.order == 2 else KEEP[-1:]:
-            self.limit(densities, keep)
-            yield keep
-
-    def limit(self, densities: FloatArray, keep: float = 0.6) -> None:
-        """Set θ to 1/2, but more where Euler's step empties a cell too fast.
+        """Set θ to 1/2, but more where Euler's step empties a cell too fast, and more each time.
 
         The midpoint rule can leave a negative density there: no Runge-Kutta method of second order
         is positive for every step size (Bolley & Crouzeix 1978). With shorter steps θ returns to
-        1/2 everywhere.
+        1/2 everywhere. Leave the loop at a positive density. The last is implicit Euler, which
+        always has one; the scheme of first order starts there.
 
         Args:
             densities: of implicit Euler (θ = 1), shape (steps + 1, cells).
-            keep: θ is 1/2 where a step leaves more than 1/(2 keep) of the density, and tends to 1
-                where it leaves nothing.
+
+        Yields:
+            What is kept: θ is 1/2 where a step leaves more than 1/(2 keep) of the density, and
+            tends to 1 where it leaves nothing.
         """
-        self.set_theta(np.maximum(0.5, 1 - keep * densities[1:] / densities[:-1]))
+        for keep in KEEP if self.order == 2 else KEEP[-1:]:
+            self.set_theta(np.maximum(0.5, 1 - keep * densities[1:] / densities[:-1]))
+            yield keep
 
     # The function η of the scheme, its rate r = -η' and the rate's derivative.
     def hamiltonian(self, delta: FloatArray) -> FloatArray:
@@ -299,12 +294,15 @@ class MeanFieldGameScheme:
         """Return m̄ of the population that hops at these rates."""
         return self.factorize(rates).solve(self.source(), trans="T")
 
-    def densities(self, m: FloatArray) -> FloatArray:
-        """Return m at all times, shape (steps + 1, cells), from m̄."""
-        densities: list[FloatArray] = [self.initial_density]
-        for theta, average in zip(self.theta, m.reshape(self.N, self.K), strict=True):
-            densities.append((average - (1 - theta) * densities[-1]) / theta)
-        return np.array(densities)
+    def densities(self, m: FloatArray, start: FloatArray | None = None) -> FloatArray:
+        """Return m at all times, shape (steps + 1, cells), from m̄.
+
+        Or any field from its averages and its ``start``, which may have more axes before the cells.
+        """
+        fields = [self.initial_density if start is None else start]
+        for theta, average in zip(self.theta, m.reshape(self.N, *fields[0].shape), strict=True):
+            fields.append((average - (1 - theta) * fields[-1]) / theta)
+        return np.array(fields)
 
     def best_response(self, m: FloatArray, u: FloatArray | None = None) -> FloatArray:
         """Return the value if the population stays m̄, by policy iteration from ``u``.

@@ -25,13 +25,7 @@ from numpy.typing import ArrayLike
 from opifex_tutorials.problems.game import MeanFieldGame
 from opifex_tutorials.solvers.waves import SparseBasis, TensorBasis, Waves, products, sobol_count
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_choice,
-    require_coordinates,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_between, require_inside, require_integer
 
 BLOCK = 2**15  # points at which a game is evaluated at once: 2 MB for each coordinate
 RANGES = {
@@ -83,7 +77,7 @@ class MfgSpectralSolution:
     @np.errstate(invalid="ignore")
     def _logarithm(self, name: str, t: Any, x: tuple[Any, ...], along: Any = None) -> FloatArray:
         """Return the logarithm of a factor, or its derivative along an axis."""
-        t, *points = require_coordinates(self.game.bounds, t, *x)
+        t, *points = require_inside(self.game.bounds, t, *x)
         weights, elapsed = getattr(self, name), t.ravel() / self.game.horizon
         if name == "phi":  # from the horizon backward
             weights, elapsed = weights[::-1], 1 - elapsed
@@ -165,26 +159,22 @@ def solve_mfg_spectral(
         square = float(np.mean(change**2))
         history.record(iteration, clock.seconds, square, np.nan)
         if square <= tolerance**2:
-            factors = [np.array([basis.fit(v) for v in factor]) for factor in (phi, psi)]
-            mass = waves.width**game.dimension * np.sum(factors[0] * factors[1], axis=1)
-            return MfgSpectralSolution(
-                game, basis, list(factors[0]), list(factors[1]), mass, history
-            )
+            phi, psi = (np.array([basis.fit(v) for v in factor]) for factor in (phi, psi))
+            mass = waves.width**game.dimension * np.sum(phi * psi, axis=1)
+            return MfgSpectralSolution(game, basis, list(phi), list(psi), mass, history)
         if not square < 1e12:  # or not a number
             break
         past = [*past, (cost, change)][-1 - acceleration :]
         weights = anderson(np.array([[np.vdot(a, b) for _, a in past] for _, b in past]))
         cost = sum(w * (x + damping * dx) for w, (x, dx) in zip(weights, past, strict=True))
-    raise ConvergenceError(
-        f"change {np.sqrt(square):.1e} of the running cost after {iteration} iterations with "
-        f"{basis.size} waves: tolerance={tolerance:g}",
-        history,
-    )
+    spent = f"{iteration} iterations with {basis.size} waves: tolerance={tolerance:g}"
+    missed = f"change {np.sqrt(square):.1e} of the running cost"
+    raise ConvergenceError(f"{missed} after {spent}", history)
 
 
 def check_options(game: MeanFieldGame, damping: float, tolerance: float, **integers: int) -> None:
     """Raise ``ValueError`` for an option of a solver by waves outside of its range."""
-    require_choice("boundary", game.boundary, ("periodic", "neumann"))
+    game.require_box()
     require_between("damping", damping, 1e-3, 1.0)
     require_between("tolerance", tolerance, 1e-13, 1.0)
     for name, value in integers.items():

@@ -20,16 +20,10 @@ from opifex_tutorials.losses.jax_system import (
     compile_program,
     identity,
 )
-from opifex_tutorials.training.gradient import (
-    Block,
-    adam,
-    compile_block,
-    initial_state,
-    l_bfgs,
-)
+from opifex_tutorials.training.gradient import Block, adam, compile_block, initial_state, l_bfgs
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import Advance, Schedule, levenberg_marquardt, train
-from opifex_tutorials.validation import FloatArray, require_coordinates, require_integer
+from opifex_tutorials.validation import FloatArray, require_inside, require_integer
 
 
 @dataclass(frozen=True)
@@ -67,11 +61,10 @@ class PinnSolution:
             operator: (problem, candidate) -> field. It is compiled once for the same function.
             coordinates: as for the solution itself.
         """
-        arrays = require_coordinates(self.problem.bounds, *coordinates)
+        arrays = require_inside(self.problem.bounds, *coordinates)
         program = compile_program(self.formulate, self.problem, self.points, self.hidden)
-        values = program.operated(operator)(
-            self.problem, self.parameters, *(a.ravel() for a in arrays)
-        )
+        points = [a.ravel() for a in arrays]
+        values = program.operated(operator)(self.problem, self.parameters, *points)
         # Of several unknowns the first axis counts them.
         return np.asarray(values).T.reshape(values.shape[1:] + arrays[0].shape)
 

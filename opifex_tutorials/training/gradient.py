@@ -45,9 +45,8 @@ def compile_block(
         def step(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
             p, state = carry
             value, gradient = jax.value_and_grad(loss)(p, data)
-            updates, state = optimizer.update(
-                gradient, state, p, value=value, grad=gradient, value_fn=lambda q: loss(q, data)
-            )
+            search = {"value": value, "grad": gradient, "value_fn": lambda q: loss(q, data)}
+            updates, state = optimizer.update(gradient, state, p, **search)
             return (optax.apply_updates(p, updates), state), None
 
         return jax.lax.scan(step, (parameters, state), length=steps)[0]

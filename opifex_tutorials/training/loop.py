@@ -12,12 +12,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from opifex_tutorials.progress import progress
+from opifex_tutorials.training import levenberg_marquardt as lm
 from opifex_tutorials.training.history import ConvergenceError, Stopwatch
-from opifex_tutorials.training.levenberg_marquardt import (
-    LeastSquares,
-    LevenbergMarquardtState,
-    levenberg_marquardt_step,
-)
 from opifex_tutorials.validation import (
     FloatArray,
     require_between,
@@ -71,7 +67,7 @@ def train(
     schedule: Schedule,
     solution: Any,
     advance: Advance,
-    sample: Callable[[int], LeastSquares],
+    sample: Callable[[int], lm.LeastSquares],
     *,
     clock: Stopwatch,
     monitor: Callable[[Any], float] | None,
@@ -120,11 +116,8 @@ def train(
         raise TrainingInterrupted(solution) from None
     if not misfit <= schedule.tolerance:
         end = "" if count == schedule.record_every else ", after which none lowers the loss"
-        raise ConvergenceError(
-            f"held-out residual {misfit:.1e} after {taken} steps of {schedule.optimizer}{end}: "
-            f"tolerance={schedule.tolerance:g}",
-            history,
-        )
+        spent = f"{taken} steps of {schedule.optimizer}{end}: tolerance={schedule.tolerance:g}"
+        raise ConvergenceError(f"held-out residual {misfit:.1e} after {spent}", history)
     return best
 
 
@@ -145,12 +138,12 @@ def levenberg_marquardt(
     start: FloatArray, steps: int, geodesic: bool = True, damping: float | None = None
 ) -> Advance:
     """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
-    state = LevenbergMarquardtState(start, damping)
+    state = lm.LevenbergMarquardtState(start, damping)
 
-    def advance(system: LeastSquares) -> tuple[FloatArray, int]:
+    def advance(system: lm.LeastSquares) -> tuple[FloatArray, int]:
         nonlocal state
         for count in range(steps):
-            state = levenberg_marquardt_step(system, state, geodesic=geodesic)
+            state = lm.levenberg_marquardt_step(system, state, geodesic=geodesic)
             if state.stalled:
                 return state.parameters, count
         return state.parameters, steps

@@ -31,6 +31,8 @@ class Task(NamedTuple):
 
 
 MetaGradient = Callable[[Parameters, Task], tuple[jax.Array, Parameters]]
+State = tuple[Parameters, Any]  # of a meta-training: the start, and what its optimizer keeps
+Sample = Callable[[jax.Array], Task]  # random key -> a batch of tasks, stacked along a first axis
 
 
 class MetaSgd(NamedTuple):
@@ -162,10 +164,7 @@ def reptile(loss: Loss, adapt: Adapt) -> MetaGradient:
 
 
 def meta_training(
-    meta_gradient: MetaGradient,
-    optimizer: optax.GradientTransformation,
-    sample: Callable[[jax.Array], Task],
-    steps: int,
+    meta_gradient: MetaGradient, optimizer: optax.GradientTransformation, sample: Sample, steps: int
 ) -> Callable[[Parameters, jax.Array], tuple[Parameters, jax.Array]]:
     """Compile a meta-training: (start, key) -> (meta-learned start, mean loss of every step).
 
@@ -178,9 +177,7 @@ def meta_training(
     require_integer("steps", steps, 1, 10**6)
     of_batch = jax.vmap(meta_gradient, (None, 0))
 
-    def step(
-        carry: tuple[Parameters, Any], key: jax.Array
-    ) -> tuple[tuple[Parameters, Any], jax.Array]:
+    def step(carry: State, key: jax.Array) -> tuple[State, jax.Array]:
         parameters, state = carry
         losses, gradients = of_batch(parameters, sample(key))
         mean = jax.tree.map(lambda g: g.mean(axis=0), gradients)

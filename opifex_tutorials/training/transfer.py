@@ -10,11 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opifex_tutorials.training.levenberg_marquardt import (
-    LeastSquares,
-    LevenbergMarquardtState,
-    levenberg_marquardt_step,
-)
+from opifex_tutorials.training import levenberg_marquardt as lm
 from opifex_tutorials.validation import FloatArray, require_between, require_integer
 
 # The usual first damping, the largest entry of the Gram matrix, makes a first step that is short
@@ -42,10 +38,8 @@ class DonorLibrary:
         if np.ndim(mu) != 1 or not (mu[:1] > 0).all() or not (np.diff(mu) > 0).all():
             raise ValueError(f"members={mu!r}: allowed are positive numbers, increasing")
         if np.ndim(theta) != 2 or len(theta) != len(mu) or len(mu) == 0:
-            shape = np.shape(theta)
-            raise ValueError(
-                f"parameters of shape {shape}: allowed is ({len(mu)}, P), one donor up"
-            )
+            allowed = f"({len(mu)}, P), one donor up"
+            raise ValueError(f"parameters of shape {np.shape(theta)}: allowed is {allowed}")
 
     def nearest(self, member: float) -> FloatArray:
         """Return the parameters of the donor that is nearest in log μ, shape (P,)."""
@@ -65,7 +59,7 @@ class DonorLibrary:
 
 
 def adapt(
-    system: LeastSquares, start: FloatArray, steps: int, *, damping: float | None = SMALL_DAMPING
+    system: lm.LeastSquares, start: FloatArray, steps: int, *, damping: float | None = SMALL_DAMPING
 ) -> FloatArray:
     """Take steps of Levenberg-Marquardt from a start that is already good.
 
@@ -82,17 +76,17 @@ def adapt(
         ValueError: for a bad argument.
     """
     require_integer("steps", steps, 0, 10**6)
-    state = LevenbergMarquardtState(np.asarray(start, dtype=float), damping)
+    state = lm.LevenbergMarquardtState(np.asarray(start, dtype=float), damping)
     path = [state.parameters]
     for _ in range(steps):
         if not state.stalled:
-            state = levenberg_marquardt_step(system, state)
+            state = lm.levenberg_marquardt_step(system, state)
         path.append(state.parameters)
     return np.array(path)
 
 
 def solve_branch(
-    system_of: Callable[[float], LeastSquares],
+    system_of: Callable[[float], lm.LeastSquares],
     members: Sequence[float] | FloatArray,
     start: FloatArray,
     *,

@@ -19,12 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from opifex_tutorials.problems.game import MeanFieldGame, PathTerms
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_choice,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_between, require_choice, require_integer
 
 REVERSE_STEPS = 8  # with 4 some estimates were 4 % too small
 

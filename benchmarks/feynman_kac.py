@@ -9,7 +9,7 @@ r"""The value of a mean field game at single points, by Monte Carlo, if the crow
 import numpy as np
 
 from opifex_tutorials.problems.game import MeanFieldGame
-from opifex_tutorials.validation import FloatArray, require_choice, require_integer
+from opifex_tutorials.validation import FloatArray, require_integer
 
 
 def feynman_kac_value(
@@ -34,7 +34,7 @@ def feynman_kac_value(
     Raises:
         ValueError: for a bad argument.
     """
-    require_choice("boundary", game.boundary, ("periodic", "neumann"))
+    game.require_box()
     require_integer("paths", paths, 2, 10**8)
     require_integer("steps", steps, 1, 10_000)
     times, rng = np.linspace(t, game.horizon, steps + 1), np.random.default_rng(seed)
