@@ -134,9 +134,27 @@ note("lines", written, "lines of code", at_most=20)
 
 # %% [markdown]
 # With the call these are {glue:text}`own_equation.lines:.0f` lines of code, imports aside.
-# Before it trains, `solve_equation` tries the statement at a few points, and says what is
-# wrong: a problem that is not frozen, a residual that is no number, a trial function that
-# forgets the network. It cannot know whether the equation is the one you meant.
+#
+# ## The first attempt fails
+#
+# One call, with the defaults:
+
+# %%
+from opifex_tutorials.solvers.own_equation import solve_equation
+from opifex_tutorials.training.history import ConvergenceError
+
+problem = AllenCahn()
+try:
+    solve_equation(problem, residual, trial, seed=0, periodic=["x"])
+except ConvergenceError as failure:
+    print(failure)
+
+# %% [markdown]
+# It hands nothing back, and gives the residual at points that it was not trained on. Before it
+# trains, the call tries the statement at a few points, and says what is wrong: a problem that
+# is not frozen, a residual that is no number, a trial function that forgets the network. It
+# cannot know whether the equation is the one you meant, nor whether the trial function can
+# become its solution.
 #
 # ## Say it twice
 #
@@ -145,11 +163,8 @@ note("lines", written, "lines of code", at_most=20)
 # formula whose parameters say what they are, `u_xx` for $u_{xx}$; conditions are asked for
 # on their faces, by the same kind of formula.
 
+
 # %%
-from opifex_tutorials.losses.equation import Equation, Named
-from opifex_tutorials.verification import mismatch
-
-
 def formula(problem, u, u_t, u_xx):
     """Return the residual, by the names of derivatives."""
     reaction = problem.rate * u * (1 - u) * (1 + u)
@@ -162,23 +177,125 @@ def initial(u, x):
 
 
 # %% [markdown]
-# Both statements are of the same class. The first one can be trained, the second asks:
+# An `Equation` is a residual with what goes with it. A condition on a face is a coordinate,
+# an end, and what is to vanish there:
 
 # %%
-problem = AllenCahn()
-first = Equation(residual, trial, periodic=("x",))
-second = Equation(
+from opifex_tutorials.losses.equation import Equation, Named
+
+again = Equation(
     Named(formula),
     periodic=("x",),
     faces=(("t", "low", Named(initial)),),
 )
-agreement = mismatch(problem, first, second)
-agreement
 
 # %% [markdown]
-# The two agree to rounding, at random points and for functions that solve nothing. Now break
-# the first one on purpose: each of its four terms with another sign, left out, halved and
-# doubled, and the initial values with four slips.
+# The first statement, with its trial function, is of the same class. It can be trained; the
+# second only asks. `mismatch` compares them part by part, at random points and for functions that solve
+# nothing:
+
+# %%
+from opifex_tutorials.verification import mismatch
+
+plain = Equation(residual, trial, periodic=("x",))
+parts = mismatch(problem, plain, again)
+for name, difference in parts.items():
+    print(f"{name}: {difference:.1e}")
+
+# %% [markdown]
+# Equation and initial values agree to rounding. But around the ring the candidate is not smooth: its slope
+# at one end is not its slope at the other, whatever the network says. A ring asks for both,
+# and no residual at points inside can see a corner.
+#
+# ## Three things that the formula tells
+#
+# **A corner.** On the ring, $x^2 \cos \pi x$ has one at the seam $x = \pm 1$: its slope is
+# $-2$ on one side and 2 on the other. A smooth network times $t$ cannot round it off. Diffusion
+# does, in a known way: the distance $s = 1 - |x|$ from the seam becomes {cite}`carslaw1959`
+#
+# $$
+# d = s \,\mathrm{erf}\frac{s}{w} + \frac{w}{\sqrt\pi}\, e^{-s^2/w^2}, \qquad
+# w = 2 \sqrt{\kappa t},
+# $$
+#
+# which is a smooth function of $s^2$ for $t > 0$.
+#
+# **Growth.** Near $u = 0$ a disturbance grows like $e^{rt}$, and so does an error, until
+# it is of order one. The reaction alone, $u' = r(u - u^3)$, has a closed form:
+#
+# $$
+# \Phi_t(v) = \frac{e^{rt} v}{\sqrt{1 + v^2 (e^{2rt} - 1)}} .
+# $$
+#
+# **Layers.** Where the sign changes, the solution becomes steep.
+#
+# All three are known before any training. So let the reaction act on data whose corner is
+# rounded. That is not the solution, since diffusion and reaction act at once and not in
+# turns, but it is close.
+
+# %%
+from jax.scipy.special import erf
+
+
+def seam(problem, t, x):
+    """Return the corner's own scale, a bell, and |x| with a rounded end."""
+    s, w = 1 - jnp.abs(x), 2 * jnp.sqrt(problem.diffusivity * t + 1e-30)
+    bell = w / jnp.sqrt(jnp.pi) * jnp.exp(-((s / w) ** 2))
+    return bell, 1 - s * erf(s / w) - bell
+
+
+# %% [markdown]
+# And the guess:
+
+
+# %%
+def guess(problem, t, x):
+    """Return the reaction's answer to data with a rounded corner."""
+    v, e = start(seam(problem, t, x)[1]), jnp.exp(problem.rate * t)
+    return e * v / jnp.sqrt(1 + v**2 * (e**2 - 1))
+
+
+# %% [markdown]
+# The guess replaces the initial values in the trial function. It also goes *into* the
+# network, which then need not learn where the layers are; and so does the bell, in
+# units of its size. The solution is even, so of the ring the cosine alone is enough.
+
+
+# %%
+def better_trial(problem, N):
+    """Return a candidate that starts from the guess."""
+    return lambda t, x: guess(problem, t, x) + t * N(t, x)
+
+
+# %% [markdown]
+# The inputs are scaled to about $[-1, 1]$:
+
+
+# %%
+def inputs(problem):
+    """Return what the network sees."""
+
+    def seen(t, x):
+        unit = 2 * jnp.sqrt(problem.diffusivity / jnp.pi)  # of the bell
+        bell, ring = seam(problem, t, x)[0] / unit, jnp.cos(jnp.pi * x)
+        return jnp.stack([2 * t - 1, ring, bell, guess(problem, t, x)])
+
+    return seen
+
+
+# %% [markdown]
+# The second statement does not change, and now everything agrees:
+
+# %%
+better = Equation(residual, better_trial, inputs=inputs)
+agreement = mismatch(problem, better, again)
+print(f"largest difference {max(agreement.values()):.0e}")
+
+# %% [markdown]
+# ## Break it on purpose
+#
+# Is a check that says yes worth anything? Each of the four terms with another sign, left out,
+# halved and doubled; and the initial values with four slips.
 
 
 # %%
@@ -191,7 +308,7 @@ def terms_with(*factors):
         def R(t, x):
             v, k, r = u(t, x), problem.diffusivity, problem.rate
             terms = u_t(t, x), -k * u_xx(t, x), -r * v, r * v**3
-            return sum(f * term for f, term in zip(factors, terms))
+            return sum(f * term for f, term in zip(factors, terms, strict=True))
 
         return R
 
@@ -206,26 +323,39 @@ def terms_with(*factors):
 # %%
 def beginning(value, mask=0.0):
     """Return a trial function with other initial values."""
-    return lambda problem, N: lambda t, x: value(x) + (t + mask) * N(t, x)
+
+    def made(problem, N):
+        def u(t, x):
+            v = value(seam(problem, t, x)[1])
+            return v + (t + mask) * N(t, x)
+
+        return u
+
+    return made
 
 
+# %% [markdown]
+# All twenty:
+
+# %%
 spoiled = np.ones((4, 4, 4))  # term, factor, factors of all terms
 for term in range(4):
     spoiled[term, :, term] = -1, 0, 0.5, 2
-slips = [Equation(terms_with(*f), trial) for f in spoiled.reshape(16, 4)]
+slips = [
+    Equation(terms_with(*f), better_trial, inputs=inputs)
+    for f in spoiled.reshape(16, 4)
+]
 starts = [beginning(lambda x, f=f: f * start(x)) for f in (-1, 2)]
 starts += [beginning(lambda x: x**2 * jnp.sin(jnp.pi * x))]
 starts += [beginning(start, mask=1.0)]
-slips += [Equation(residual, wrong) for wrong in starts]
+slips += [Equation(residual, wrong, inputs=inputs) for wrong in starts]
 
 # %% [markdown]
 # A slip counts as caught if some part of the two statements differs by more than a
 # millionth.
 
 # %%
-differences = [
-    max(mismatch(problem, slip, second).values()) for slip in slips
-]
+differences = [max(mismatch(problem, slip, again).values()) for slip in slips]
 caught = sum(difference > 1e-6 for difference in differences)
 print(f"{caught} of {len(slips)} caught, the least by {min(differences):.0e}")
 
@@ -239,12 +369,14 @@ note(
     loose="rounding level",
 )
 note("slips_caught", caught, "of 20", at_least=20)
-note("slips_least", min(differences), "relative", at_least=1e-5)
+note("slips_least", min(differences), "relative", at_least=3e-5)
+corner = parts["x periodic, derivative 1"]
+note("corner", corner, "relative", at_least=0.5)
 
 # %% [markdown]
 # All {glue:text}`own_equation.slips_caught:.0f` are caught. The least difference,
 # {glue:text}`own_equation.slips_least:.0e`, is one of diffusion, which with this $\kappa$ is a
-# small part of the sum; a difference of rounding is
+# small part of the sum; of two that say the same it is
 # {glue:text}`own_equation.disagreement:.0e`. It took seconds, and no training.
 #
 # ## An exact solution that you choose
@@ -272,6 +404,11 @@ class Pulse:
     bounds: ClassVar = {"t": (0.0, 1.0), "x": (0.0, 2.0)}
 
 
+# %% [markdown]
+# Of a system, $u$ has a component for each field, and the residual is a tuple:
+
+
+# %%
 def pulse(problem, u):
     """Return the residuals of both fields, u = (v, w)."""
     u_t, u_xx = derivative(u, 0), derivative(derivative(u, 1), 1)
@@ -294,10 +431,15 @@ def pulse_again(problem, v, w, v_t, w_t, v_xx):
     return v_t - problem.diffusivity * v_xx + cubic + w, w_t - v + w
 
 
+# %% tags=["hide-input"]
 def hump(problem, N):
     """Return an excited place, and no recovery yet."""
-    at_start = lambda x: jnp.stack([jnp.cos(jnp.pi * x / 2) ** 2, 0 * x])
-    return lambda t, x: at_start(x) + t * N(t, x)
+
+    def u(t, x):
+        v = jnp.cos(jnp.pi * x / 2) ** 2
+        return jnp.stack([v, 0 * x]) + t * N(t, x)
+
+    return u
 
 
 def hump_again(v, w, x):
@@ -307,9 +449,12 @@ def hump_again(v, w, x):
 
 # %% [markdown]
 # The Kuramoto–Sivashinsky equation of a flame front has four derivatives in space:
+# $u_t + u u_x + u_{xx} + \nu u_{xxxx} = 0$. Fisher's equation of a population that spreads,
+# $u_t = \kappa \Delta u + r u (1 - u)$, gets two space dimensions. Both read as above, and
+# are folded:
 
 
-# %%
+# %% tags=["hide-input"]
 @dataclass(frozen=True)
 class Front:
     """A flame front on a ring."""
@@ -331,11 +476,7 @@ def front(problem, u):
     return R
 
 
-# %% [markdown]
-# Fisher's equation of a population that spreads, in two space dimensions:
-
-
-# %%
+# %% tags=["hide-input"]
 @dataclass(frozen=True)
 class Spread:
     """A population on a square whose sides meet."""
@@ -362,9 +503,6 @@ def hill(x, y):
     return jnp.sin(jnp.pi * x) ** 2 * jnp.sin(jnp.pi * y) ** 2
 
 
-# %% [markdown]
-# Their second statements, folded, and all four by name:
-
 # %% tags=["hide-input"]
 def front_again(problem, u, u_t, u_x, u_xx, u_xxxx):
     """Return the residual of the flame front."""
@@ -388,31 +526,39 @@ def begins(formula, fields=("u",)):
 
 
 # %% tags=["hide-input"]
-flat = lambda u, x, y: u - (1 - jnp.cos(2 * jnp.pi * x)) * (
-    1 - jnp.cos(2 * jnp.pi * y)
-) / 4
+def hill_again(u, x, y):
+    """Return what vanishes at the start."""
+    waves = [1 - jnp.cos(2 * jnp.pi * z) for z in (x, y)]
+    return u - waves[0] * waves[1] / 4
+
+
+# %% tags=["hide-input"]
 two, ring, square = ("v", "w"), ("x",), ("x", "y")
-again = {
+repeated = {
     "pulse": Equation(
         Named(pulse_again, two), None, 2, ring, begins(hump_again, two)
     ),
     "front": Equation(
         Named(front_again), None, 1, ring, begins(lambda u, x: u - jnp.sin(x))
     ),
-    "spread": Equation(Named(spread_again), None, 1, square, begins(flat)),
+    "spread": Equation(
+        Named(spread_again), None, 1, square, begins(hill_again)
+    ),
 }
+
+# %% tags=["hide-input"]
 STATED = {
-    "Allen–Cahn": (AllenCahn(diffusivity=0.01), first, second),
-    "pulse": (Pulse(), Equation(pulse, hump, 2, ring), again["pulse"]),
+    "Allen–Cahn": (AllenCahn(diffusivity=0.01), better, again),
+    "pulse": (Pulse(), Equation(pulse, hump, 2, ring), repeated["pulse"]),
     "front": (
         Front(),
         Equation(front, from_start(jnp.sin), 1, ring),
-        again["front"],
+        repeated["front"],
     ),
     "spread": (
         Spread(),
         Equation(spread, from_start(hill), 1, square),
-        again["spread"],
+        repeated["spread"],
     ),
 }
 
@@ -436,7 +582,7 @@ from opifex_tutorials.comparison import compare
 from opifex_tutorials.solvers.pinn import train_pinn
 from opifex_tutorials.verification import relative_l2
 
-SMALL = {"hidden": (12, 12), "points": 1024, "steps": 200}
+SMALL = {"hidden": (12, 12), "points": 1024}
 
 
 def mesh(problem, count=41):
@@ -445,18 +591,27 @@ def mesh(problem, count=41):
     return np.meshgrid(*axes, indexing="ij")
 
 
+# %% [markdown]
+# A run gives error and time:
+
+
+# %%
 def solve_made(case, seed):
-    """Return the error of a network on a manufactured equation."""
-    network = train_pinn(case.problem, case.equation, seed=seed, **SMALL)
-    z = mesh(case.problem)
-    return relative_l2(network(*z), case.exact(*z)), network.history.seconds[-1]
+    """Return error and time of a network on a manufactured equation."""
+    one, steps = case
+    options = {"tolerance": np.inf, "steps": steps, **SMALL}
+    network = train_pinn(one.problem, one.equation, seed=seed, **options)
+    z = mesh(one.problem)
+    return relative_l2(network(*z), one.exact(*z)), network.history.seconds[-1]
 
 
 # %% [markdown]
-# Error and time of every run:
+# Twenty of them. Ours, which lets errors grow, gets twice the steps.
 
 # %%
-tests = compare(solve_made, made, one_process=True)
+cases = {name: (one, 200) for name, one in made.items()}
+cases["Allen–Cahn"] = made["Allen–Cahn"], 400
+tests = compare(solve_made, cases, one_process=True)
 tests.table(
     "Manufactured solutions, five seeds",
     error=lambda run: run[0],
@@ -466,12 +621,13 @@ tests.table(
 # %% tags=["hide-input"]
 worst = tests.worst(lambda run: run[0])
 for name, most in (
-    ("Allen–Cahn", 3e-7),
-    ("pulse", 6e-8),
-    ("front", 5e-7),
-    ("spread", 7e-7),
+    ("Allen–Cahn", 2e-7),
+    ("pulse", 2.5e-7),
+    ("front", 4e-7),
+    ("spread", 1e-6),
 ):
-    note(f"made_{name.replace('Allen–Cahn', 'own')}", worst[name], at_most=most)
+    key = "own" if name == "Allen–Cahn" else name
+    note(f"made_{key}", worst[name], at_most=most)
 note("made_worst", max(worst.values()), at_most=1e-6)
 note("made_seconds", max(tests.worst(lambda r: r[1]).values()), "s")
 
@@ -482,10 +638,10 @@ note("made_seconds", max(tests.worst(lambda r: r[1]).values()), "s")
 # %%
 from dataclasses import replace
 
-half = replace(first, residual=terms_with(1, 1, 1, 0.5))
+half = replace(better, residual=terms_with(1, 1, 1, 0.5))
 wide = STATED["Allen–Cahn"][0]
-slipped = manufactured(wide, half, second, tolerance=np.inf)
-slip_error, _ = solve_made(slipped, seed=0)
+slipped = manufactured(wide, half, again, tolerance=np.inf)
+slip_error, _ = solve_made((slipped, 400), seed=0)
 print(f"relative error: {slip_error:.2f}")
 
 # %% tags=["hide-input"]
@@ -496,97 +652,15 @@ note("slip_error", slip_error, at_least=0.02)
 # go below {glue:text}`own_equation.slip_error:.2f` however long it trains. Without
 # `tolerance=np.inf` the call refuses and names the part that differs.
 #
-# ## The first attempt fails
+# ## Solve it
 #
-# Now the real equation. One call, with the defaults:
-
-# %%
-from opifex_tutorials.solvers.own_equation import solve_equation
-from opifex_tutorials.training.history import ConvergenceError
-
-try:
-    solve_equation(problem, residual, trial, seed=0, periodic=["x"])
-except ConvergenceError as failure:
-    print(failure)
-
-# %% [markdown]
-# It refuses to hand back what it has, and gives the residual at points that it was not trained on. Three things
-# make this equation hard, and each can be seen in the formula.
-#
-# **A kink.** On the ring, $x^2 \cos \pi x$ has a corner at the seam $x = \pm 1$: its slope is
-# 2 on one side and $-2$ on the other. A smooth network times $t$ cannot round it off.
-# Diffusion does it in a known way: $|s|$ becomes $|s| + w\,\mathrm{ierfc}(|s|/w)$, with
-# $s$ the distance from the seam and $w = 2\sqrt{\kappa t}$.
-#
-# **Growth.** Near $u = 0$ a disturbance grows like $e^{rt}$, by a factor of 148 until
-# $t = 1$. So do errors. The reaction alone, $u' = r(u - u^3)$, has a closed form:
-#
-# $$
-# \Phi_t(v) = \frac{e^{rt} v}{\sqrt{1 + v^2 (e^{2rt} - 1)}} .
-# $$
-#
-# **Layers.** Where the sign changes, the solution is steep.
-#
-# All three are known before any training. So let the reaction act on the
-# diffused data: not the solution, since diffusion and reaction act at once and not in
-# turns, but close to it.
-
-
-# %%
-from jax.scipy.special import erfc
-
-
-def rounding(problem, t, x):
-    """Return what diffusion adds to the distance from the seam."""
-    s, w = 1 - jnp.abs(x), 2 * jnp.sqrt(problem.diffusivity * t + 1e-30)
-    return w / jnp.sqrt(jnp.pi) * jnp.exp(-((s / w) ** 2)) - s * erfc(s / w)
-
-
-def guess(problem, t, x):
-    """Return the reaction's answer to diffused data."""
-    v, e = start(x) + 2 * rounding(problem, t, x), jnp.exp(problem.rate * t)
-    return e * v / jnp.sqrt(1 + v**2 * (e**2 - 1))
-
-
-# %% [markdown]
-# The guess replaces the initial values in the trial function. It also goes *into* the
-# network, which then need not learn where the layers are; and so does the rounding, in
-# units of its size. The solution is even, so the cosine alone is enough of a ring.
-
-
-# %%
-def better_trial(problem, N):
-    """Return a candidate that starts from the guess."""
-    return lambda t, x: guess(problem, t, x) + t * N(t, x)
-
-
-def inputs(problem):
-    """Return what the network sees."""
-
-    def seen(t, x):
-        corner = 80 * rounding(problem, t, x)
-        ring = jnp.cos(jnp.pi * x)
-        return jnp.stack([2 * t - 1, ring, corner, guess(problem, t, x)])
-
-    return seen
-
-
-# %% [markdown]
-# The second statement does not change. Does the new trial function still say the same?
-
-# %%
-better = Equation(residual, better_trial, inputs=inputs)
-repaired = mismatch(problem, better, second)
-repaired
-
-# %% [markdown]
-# It does. The five seeds are trained in two processes, side by side. Thin layers need
-# more points than the default: with half of them the error was unsteady from one seed to the next.
+# The five seeds are trained in two processes, side by side. Thin layers need
+# more points than the default: with half of them errors were some six times larger.
 
 # %%
 from opifex_tutorials.parallel import side_by_side
 
-SIZE = {"hidden": (12, 12, 12), "points": 4096, "steps": 300}
+SIZE = {"hidden": (12, 12, 12), "points": 4096, "steps": 250}
 GROUPS = (0, 2, 4), (1, 3)  # each compiles once
 
 
@@ -621,11 +695,20 @@ COARSE, COUNTS = 256, (512, 1024, 2048, 4096)
 lines = {}
 
 
+# %% [markdown]
+# Values are kept where all grids have points, and times for later:
+
+
+# %%
 def by_lines(points):
     """Return the solution at the places of the coarse grid."""
     began = perf_counter()
     found = solve_by_lines(
-        problem, Named(formula), lambda p, x: start(x), points=points
+        problem,
+        Named(formula),
+        lambda p, x: start(x),
+        points=points,
+        tolerance=1e-12,
     )
     values = found.values[:, :: points // COARSE]
     lines[points] = values, perf_counter() - began
@@ -648,7 +731,7 @@ def error(network):
 
 
 # %% tags=["hide-input"]
-note("order", reference.orders[-1], "", at_least=1.95)
+note("order", reference.orders[-1], "order", at_least=1.95)
 note("reference_error", reference.error, at_most=5e-7)
 
 # %% [markdown]
@@ -673,7 +756,8 @@ from opifex_tutorials.plotting import COLORS, show, style
 
 style()
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
-image = left.pcolormesh(t[:, 0], x, reference.values.T, shading="gouraud", rasterized=True)
+look = {"shading": "gouraud", "rasterized": True}
+image = left.pcolormesh(t[:, 0], x, reference.values.T, **look)
 figure.colorbar(image, ax=left, label="u")
 left.set(xlabel="time t", ylabel="x")
 right.plot(x, start(x), color=COLORS[4], ls=":", label="start")
@@ -683,51 +767,54 @@ right.set(xlabel="x", ylabel="u")
 right.legend(loc="upper center", fontsize=9)
 show(
     figure,
-    alt="Left: a map of u over time and place; two bands of minus one and one grow. "
-    "Right: a smooth start becomes a profile with steep sides, at which network "
-    "and reference agree.",
+    alt="Left: a map of u over time and place; bands of minus one and one "
+    "grow. Right: a smooth start becomes a profile with steep sides; "
+    "network and reference agree.",
 )
 
 # %% tags=["hide-input"]
 seconds = [network.history.seconds[-1] for network in networks]
-note("error_worst", errors.max(), at_most=2e-5)
-note("error_median", np.median(errors), at_most=1.6e-5)
+note("error_worst", errors.max(), at_most=8e-6)
+note("error_median", np.median(errors), at_most=5e-6)
 note("train_seconds", np.median(seconds), "s")
 
 # %% [markdown]
 # The worst seed is wrong by {glue:text}`own_equation.error_worst:.1e`, the median by
 # {glue:text}`own_equation.error_median:.1e`, after
-# {glue:text}`own_equation.train_seconds:.0f` s. The best published figure that we know of
-# is 3.48e-6 {cite}`wang2025`, on a graphics card, by a network that was not told what ours
-# was. Which of it did the work? The same training with the plain trial
-# function, and with the guess in the trial function but not in the inputs:
+# {glue:text}`own_equation.train_seconds:.0f` s. A published network, trained by a quasi-Newton
+# method and not told what ours was told, reached 3.48e-6 {cite}`wang2025`. What did the work? The first hundred
+# steps with the plain trial function, and with the guess in the trial function but not in
+# the inputs:
 
 
 # %%
 def solve_variant(equation, seed=0):
     """Return the error of a network after as many steps."""
-    options = {"tolerance": np.inf, **SIZE}
+    options = {**SIZE, "tolerance": np.inf, "steps": 100}
     return error(train_pinn(problem, equation, seed=seed, **options))
 
 
 variants = {
-    "plain": first,
+    "plain": plain,
     "guess in the trial function": Equation(
         residual, better_trial, periodic=("x",)
     ),
 }
-without = dict(zip(variants, side_by_side(solve_variant, variants.values())))
-without
+found = side_by_side(solve_variant, variants.values())
+without = dict(zip(variants, found, strict=True))
+for name, value in without.items():
+    print(f"{name}: {value:.1e}")
 
 # %% tags=["hide-input"]
-note("without_any", without["plain"], at_least=1e-4)
-gain = without["guess in the trial function"] / np.median(errors)
+note("without_any", without["plain"], at_least=1e-3)
+halfway = [network.history.errors[1] for network in networks]
+gain = without["guess in the trial function"] / np.max(halfway)
 note("inputs_gain", gain, "ratio", at_least=20)
 
 # %% [markdown]
-# One seed each: the guess in the trial function alone is not it. As an input it makes
-# the error {glue:text}`own_equation.inputs_gain:.0f` times smaller: the network is then a smooth function
-# of what it sees.
+# One seed each. The guess in the trial function alone is not it. As an input it makes
+# the error {glue:text}`own_equation.inputs_gain:.0f` times smaller than this, even in the worst of the five
+# seeds after as many steps: what is left is a smooth function of what the network sees.
 #
 # ## The error, without the answer
 #
@@ -756,14 +843,16 @@ def estimate(task):
     return np.linalg.norm(every) / np.linalg.norm(true)
 
 
-tasks = [(network, points) for points in (256, 512) for network in networks]
-ratios = np.reshape(side_by_side(estimate, tasks, "estimates"), (2, 5))
-print(ratios.round(2))
+tasks = [(networks[0], 256), *((network, 512) for network in networks)]
+coarser, *ratios = side_by_side(estimate, tasks, "estimates")
+print(f"coarser grid {coarser:.2f}, finer", np.round(ratios, 2))
 
 # %% tags=["hide-input"]
-note("estimate_worst", (ratios[1] * errors).max(), at_most=3e-5)
-note("own_ratio_least", ratios[1].min(), "ratio", at_least=0.5)
-note("own_ratio_most", ratios[1].max(), "ratio", at_most=2)
+note("estimate_worst", (ratios * errors).max(), at_most=8e-6)
+note("own_ratio_least", min(ratios), "ratio", at_least=0.5)
+note("own_ratio_most", max(ratios), "ratio", at_most=2)
+off = max(max(ratios), 1 / min(ratios))
+note("own_ratio_off", off, "factor", at_most=2)
 
 # %% [markdown]
 # On the finer grid the estimate is between {glue:text}`own_equation.own_ratio_least:.2f` and
@@ -812,7 +901,7 @@ def burgers(problem, u, u_t, u_x, u_xx):
 # %% [markdown]
 # For Burgers the number of intervals is odd: the second derivative of its trial function
 # jumps at $x = 0$, and a point of the grid there would see one side only. It has steep
-# layers as well, which 512 points resolve.
+# layers as well, so its grid is the finest.
 
 # %%
 from opifex_tutorials.solvers import solve_burgers_pinn
@@ -820,19 +909,24 @@ from opifex_tutorials.solvers.linear_pinn import solve_linear_pinn
 
 ENDS = ["dirichlet"]
 KNOWN = {
-    "heat": (HeatProblem(), heat, 64),
-    "wave": (WaveProblem(), wave, 64),
-    "Poisson": (PoissonProblem(), Named(poisson), 128),
-    "Poisson, two dimensions": (PoissonProblem(2), Named(poisson_2d), 32),
-    "Burgers": (BurgersProblem(0.01 / np.pi), Named(burgers), 511),
+    "Burgers": (BurgersProblem(0.01 / np.pi), Named(burgers), 383),
+    "heat": (HeatProblem(), heat, 48),
+    "wave": (WaveProblem(), wave, 48),
+    "Poisson": (PoissonProblem(), Named(poisson), 96),
+    "Poisson, two dimensions": (PoissonProblem(2), Named(poisson_2d), 24),
 }
 
 
+# %% [markdown]
+# Train, estimate, and compare with the exact solution:
+
+
+# %%
 def judge(case, seed):
     """Return true error, and estimated over true size of it."""
     problem, statement, points = case
-    known = solve_burgers_pinn if points == 511 else solve_linear_pinn
-    network = known(problem, seed=seed, steps=100, tolerance=np.inf)
+    known = solve_burgers_pinn if points == 383 else solve_linear_pinn
+    network = known(problem, seed=seed, steps=50, tolerance=np.inf)
     ends = ENDS * (len(problem.bounds) - ("t" in problem.bounds))
     found = estimate_error(network, statement, points=points, ends=ends)
     exact = problem.exact(*found.mesh)
@@ -884,17 +978,18 @@ axes.lines[0].set_label("network")
 look = {"color": COLORS[1], "ls": "--", "marker": "s"}
 axes.loglog(grid_seconds, grid_errors, label="lines", **look)
 look = {"color": COLORS[2], "ls": ":", "marker": "^"}
-axes.loglog(*zip(*better_lines), label="lines, extrapolated", **look)
+axes.loglog(*np.transpose(better_lines), label="lines, extrapolated", **look)
 axes.set(xlabel="time (s)", ylabel="relative L2 error")
 axes.legend()
 show(figure, alt="The lines lie far to the left of the network at equal error.")
 
 # %% tags=["hide-input"]
-reached = [s for s, e in better_lines if e <= np.median(errors)]
-reached += [
-    s for s, e in zip(grid_seconds, grid_errors) if e <= np.median(errors)
-]
-note("lines_faster", np.median(seconds) / min(reached), "ratio", at_least=5)
+plain_lines = zip(grid_seconds, grid_errors, strict=True)
+tried = [*better_lines, *plain_lines]
+soonest, lines_error = min(one for one in tried if one[1] <= np.median(errors))
+note("lines_error", lines_error, at_most=5e-6, loose="one of five grids")
+note("lines_seconds", soonest, "s")
+note("lines_faster", np.median(seconds) / soonest, "ratio", at_least=2.5)
 
 # %% [markdown]
 # The method of lines has the network's error
@@ -911,16 +1006,22 @@ note("lines_faster", np.median(seconds) / min(reached), "ratio", at_least=5)
 
 # %%
 noted = AllenCahn(rate=4.0)
-wrong_parts = mismatch(noted, better, second)
-network = train_pinn(noted, better, seed=0, **{**SIZE, "steps": 150})
+wrong_parts = mismatch(noted, better, again)
+network = train_pinn(noted, better, seed=0, **{**SIZE, "steps": 100})
 doubt = estimate_error(network, Named(formula), points=COARSE)
 believed = np.linalg.norm(doubt.values) / np.linalg.norm(network(t, x))
 print(f"believed error {believed:.0e}, true error {error(network):.2f}")
 
 # %% tags=["hide-input"]
-note("wrong_mismatch", max(wrong_parts.values()), "relative", at_most=1e-12, loose="rounding level")
-note("wrong_believed", believed, at_most=3e-4)
-note("wrong_true", error(network), at_least=0.02)
+note(
+    "wrong_mismatch",
+    max(wrong_parts.values()),
+    "relative",
+    at_most=1e-12,
+    loose="rounding level",
+)
+note("wrong_believed", believed, at_most=2e-5)
+note("wrong_true", error(network), at_least=0.08)
 
 # %% [markdown]
 # It believes in an error of {glue:text}`own_equation.wrong_believed:.0e`, and is wrong by
@@ -940,6 +1041,11 @@ class Bratu:
     bounds: ClassVar = {"x": (0.0, 1.0)}
 
 
+# %% [markdown]
+# There is no time, and no data but the ends:
+
+
+# %%
 def bratu(problem, u):
     """Return the residual."""
     u_xx = derivative(derivative(u, 0), 0)
@@ -959,7 +1065,7 @@ branches = {}
 named = Named(lambda problem, u, u_xx: u_xx + problem.lam * jnp.exp(u))
 for height in (0.0, 4.0):
     branch = solve_equation(
-        Bratu(), bratu, from_height(height), seed=0, hidden=(8,), points=256
+        Bratu(), bratu, from_height(height), seed=0, hidden=(10, 10), points=256
     )
     doubt = estimate_error(branch, named, points=128, ends=ENDS)
     branches[height] = branch(0.5), np.abs(doubt.values).max()
@@ -977,11 +1083,12 @@ roots = [
     for ends in ((1, 3), (8, 14))
 ]
 tops = [2 * np.log(np.cosh(root / 4)) for root in roots]
-off = [abs(branches[h][0] - top) for h, top in zip(branches, tops)]
+found = [branches[height][0] for height in branches]
+off = np.abs(np.subtract(found, tops))
 print(f"off by {off[0]:.0e} and {off[1]:.0e}")
 
 # %% tags=["hide-input"]
-note("branch_off", max(off), "absolute error", at_most=1e-4)
+note("branch_off", off.max(), "absolute error", at_most=1e-4)
 note("branches_apart", tops[1] - tops[0], "absolute", at_least=3)
 
 # %% [markdown]
@@ -1017,16 +1124,21 @@ def population(points):
 # The reference first:
 
 # %%
-flat_reference = self_convergence(population, (32, 64, 128))
+flat_reference = self_convergence(population, (16, 32, 64))
 u16 = np.arange(16) / 16
 z = np.meshgrid(np.linspace(0, 1, 101), u16, u16, indexing="ij")
 
 
+# %% [markdown]
+# A network of the same size as above:
+
+
+# %%
 def solve_plane(seeds):
     """Return true error and estimated over true error of some seeds."""
     found = []
     for seed in seeds:
-        network = train_pinn(*plane[:2], seed=seed, **SMALL)
+        network = train_pinn(*plane[:2], seed=seed, steps=200, **SMALL)
         doubt = estimate_error(
             network, plane[2].residual, points=32, ends=square_ends
         )
@@ -1046,19 +1158,230 @@ plane_runs = np.vstack(side_by_side(solve_plane, GROUPS, "seeds"))
 print("errors", plane_runs[:, 0], "ratios", plane_runs[:, 1].round(2))
 
 # %% tags=["hide-input"]
-note("plane_reference", flat_reference.error, at_most=1e-6)
-note("plane_error", plane_runs[:, 0].max(), at_most=1e-5)
-note("plane_ratio_least", plane_runs[:, 1].min(), "ratio", at_least=0.5)
-note("plane_ratio_most", plane_runs[:, 1].max(), "ratio", at_most=2)
+note("plane_reference", flat_reference.error, at_most=2e-5)
+note("plane_error", plane_runs[:, 0].max(), at_most=9e-5)
+note("plane_ratio_least", plane_runs[:, 1].min(), "ratio", at_least=0.9)
+note("plane_ratio_most", plane_runs[:, 1].max(), "ratio", at_most=1.1)
 
 # %% [markdown]
 # The worst seed is wrong by {glue:text}`own_equation.plane_error:.0e`; the estimates are
 # {glue:text}`own_equation.plane_ratio_least:.2f` to
 # {glue:text}`own_equation.plane_ratio_most:.2f` times the true errors.
 #
+# ## Copy this
+#
+# {download}`my_equation.py <../book/templates/my_equation.py>` has the four things of a
+# small equation in one cell, a second statement, an estimate and lines in three more. Open it
+# in JupyterLab as a notebook, or run it as it is; replace problem, residual, trial
+# function and formula by yours. Where a condition cannot be built in, ask for it on
+# a face of the domain: `faces=[("x", "low", slope)]`, with `slope` a residual. Where the
+# equation is linear, or evolves in time, frozen features take the same statement:
+
+
+# %%
+@dataclass(frozen=True)
+class Line:
+    """A population on a ring."""
+
+    bounds: ClassVar = {"t": (0.0, 1.0), "x": (0.0, 1.0)}
+
+
+# %% [markdown]
+# The same class states it. On a slab the network is zero at the start by itself, so that no factor $t$
+# is needed:
+
+# %%
+population_line = Equation(
+    Named(lambda u, u_t, u_xx: u_t - u_xx / 50 - 2 * u * (1 - u)),
+    lambda problem, N: lambda t, x: jnp.sin(jnp.pi * x) ** 2 + N(t, x),
+    periodic=("x",),
+    reach=1.0,
+)
+
+# %% [markdown]
+# It goes from slab to slab of time, as in {doc}`frozen_features`:
+
+# %%
+from opifex_tutorials.solvers.frozen_features import solve_by_features
+
+marched = solve_by_features(
+    Line(),
+    population_line,
+    seed=0,
+    features=200,
+    ranges=(0.8, 1.0, 1.0),
+    points=(16, 40),
+    tolerance=1e-6,
+    evolves=True,
+)
+
+# %% [markdown]
+# And its reference:
+
+# %%
+line_reference = self_convergence(
+    lambda n: solve_by_lines(
+        Line(),
+        population_line.residual,
+        lambda p, x: jnp.sin(jnp.pi * x) ** 2,
+        points=n,
+        tolerance=1e-12,
+    ).values[:, :: n // 32],
+    (64, 128, 256, 512),
+)
+places = np.linspace(0, 1, 101)[:, None], np.arange(32) / 32
+marched_error = relative_l2(marched(*places), line_reference.values)
+print(f"{len(marched.slabs)} slabs, error {marched_error:.0e}")
+
+# %% tags=["hide-input"]
+note("marched_error", marched_error, at_most=2e-8)
+
+# %% [markdown]
 # ## Results
+#
+# What this chapter promised, with the bounds it was checked against:
 
 # %%
 from opifex_tutorials.results import close_chapter
 
 close_chapter("own_equation")
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Another ring
+# :label: exercise-own-ring
+#
+# Start Allen–Cahn from $u(0, x) = \tfrac12 \cos \pi x$ instead. Write trial function and second
+# statement, and compare them. Is there still a gap at the seam? Which of the three
+# repairs is still needed?
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-own-ring
+# :class: dropdown
+# ````
+#
+# This start is smooth around the ring: no corner, and the plain trial function will do for the
+# statement. Growth and layers stay, since they come from the equation.
+
+
+# %% tags=["hide-input"]
+def smooth_start(problem, N):
+    """Return a candidate without a corner."""
+    return lambda t, x: jnp.cos(jnp.pi * x) / 2 + t * N(t, x)
+
+
+smooth = Equation(residual, smooth_start, periodic=("x",))
+asked = Named(lambda u, x: u - jnp.cos(jnp.pi * x) / 2)
+smooth_again = replace(again, faces=(("t", "low", asked),))
+found = mismatch(problem, smooth, smooth_again)
+print(found)
+assert max(found.values()) < 1e-12
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
+# ```{exercise} A slip that hides
+# :label: exercise-own-hidden
+#
+# Replace $r\,(u - u^3)$ by $r\,(u - |u|\,u^2)$ in the second statement. For which functions do
+# the two agree? Does `mismatch` see it? What does that say about the functions at which
+# one compares?
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-own-hidden
+# :class: dropdown
+# ````
+#
+# They agree where $u \ge 0$. A comparison at positive functions alone would never notice; the
+# waves that `mismatch` takes have both signs.
+
+# %% tags=["hide-input"]
+hidden = Named(
+    lambda problem, u, u_t, u_xx: (
+        u_t
+        - problem.diffusivity * u_xx
+        - problem.rate * (u - jnp.abs(u) * u**2)
+    )
+)
+found = mismatch(problem, better, replace(again, residual=hidden))
+print(f"difference {found['equation 0']:.2f}")
+assert found["equation 0"] > 0.1
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
+# ```{exercise} How coarse may the grid be?
+# :label: exercise-own-coarse
+#
+# Estimate the error of a short training on the heat equation by grids of 8, 16 and 32 intervals. How fast
+# does the estimate come close to the true error?
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-own-coarse
+# :class: dropdown
+# ````
+#
+# The distance between estimate and error falls with the square of the intervals: an
+# estimate is the solution of an equation, and has the order of the grid.
+
+# %% tags=["hide-input"]
+short = solve_linear_pinn(HeatProblem(), seed=0, steps=50, tolerance=np.inf)
+distances = []
+for intervals in (8, 16, 32):
+    grid = estimate_error(short, heat, points=intervals, ends=ENDS)
+    true = HeatProblem().exact(*grid.mesh) - short(*grid.mesh)
+    distances.append(relative_l2(grid.values, true))
+    print(f"{intervals} intervals: {distances[-1]:.1e}")
+assert distances[0] > 2 * distances[1] > 4 * distances[2]
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+#
+# ## Experiments to try
+#
+# - Ask for the initial values on a face instead of building them in. What happens to the
+#   error at $t = 0$, and to the estimate, which takes it for zero?
+# - Lower $\kappa$ to a tenth. Which of the three difficulties grows?
+# - Estimate with half and with twice the intervals until two estimates agree to a tenth.
+# - Give the lines a tolerance of a ten-thousandth. What happens to the observed order?
+#
+# ## Troubleshooting
+#
+# The held-out residual stays high
+# : Look at `mismatch` first, above all at periodic coordinates. Then ask what the
+#   formula tells: corners, growth, layers. Give the network what you know as an input.
+#
+# `mismatch` names a part that I believe is right
+# : It compares at functions that solve nothing. Two statements that agree on solutions only,
+#   such as an equation and its derivative, are two equations.
+#
+# The estimate changes with the grid
+# : Then it is not yet one. Refine until it changes little; put kinks of a
+#   trial function between points of the grid.
+#
+# The observed order is not two
+# : `self_convergence` refuses it. Corners off the grid, an integrator that is not accurate enough, and
+#   too coarse a first grid are the usual reasons.
+#
+# ## Coming from other tools
+#
+# In DeepXDE the residual is the function `pde(x, y)`, a periodic coordinate a feature
+# transform, and a trial function an output transform. In FEniCS a manufactured solution is
+# the first test of any code; here it is the second, since two statements are cheaper. The
+# method of lines is what MATLAB calls `pdepe`.
+#
+# ## Related chapters
+#
+# - {doc}`first_pinn`: what trains the network, and why
+# - {doc}`frozen_features`: a bound instead of an estimate, where there is a theorem
+# - {doc}`hybrid_solver`: the same correction, used to improve a solution
+# - {doc}`performance_comparison`: every solver of this book on the same problems

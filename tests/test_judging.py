@@ -140,7 +140,12 @@ SLIPS = [
 
 def test_two_statements_of_the_same_agree():
     found = mismatch(Fisher(), FISHER, SAID_AGAIN)
-    assert set(found) == {"equation 0", "t low 0", "x periodic"}
+    assert set(found) == {
+        "equation 0",
+        "t low 0",
+        "x periodic, derivative 0",
+        "x periodic, derivative 1",
+    }
     assert max(found.values()) < 1e-13
 
 
@@ -162,7 +167,8 @@ def beginning(value, mask=0):
         ("t low 0", {"trial": beginning(lambda x: 0.5 + 0.4 * jnp.sin(jnp.pi * x))}),
         ("t low 0", {"trial": beginning(lambda x: 0.5 - 0.4 * jnp.cos(jnp.pi * x))}),
         ("t low 0", {"trial": beginning(lambda x: 0.5 + 0.4 * jnp.cos(jnp.pi * x), mask=1)}),
-        ("x periodic", {"periodic": ()}),
+        ("x periodic, derivative 0", {"periodic": ()}),
+        ("x periodic, derivative 1", {"trial": beginning(lambda x: 0.1 + 0.8 * (x - 1) ** 2)}),
     ],
 )
 def test_wrong_conditions_are_caught(part, slip):

@@ -1,7 +1,9 @@
 """Equations that the package does not know: systems, high orders, faces, and what goes wrong."""
 
 import doctest
+import runpy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -135,6 +137,27 @@ def test_another_value_of_a_parameter_does_not_compile_anew():
     first = solve_equation(Soliton(1.0), korteweg_de_vries, **options)
     second = solve_equation(Soliton(1.1), korteweg_de_vries, **options)
     assert second.history.seconds[-1] < first.history.seconds[-1] / 2
+
+
+def test_a_network_may_see_other_inputs_than_coordinates():
+    def ring(problem):
+        return lambda t, x: jnp.stack([2 * t - 1, -jnp.cos(jnp.pi * x), -jnp.sin(jnp.pi * x)])
+
+    seen = solve_equation(Waves(), waves, from_a_sine, seed=0, fields=2, inputs=ring, **FEW)
+    same = solve_equation(Waves(), waves, from_a_sine, seed=0, fields=2, periodic=["x"], **FEW)
+    t, x = np.meshgrid(np.linspace(0, 1, 11), np.linspace(0, 2, 41))
+    np.testing.assert_allclose(seen(t, x), same(t, x), atol=1e-9)
+
+
+def test_the_template_runs_and_is_short():
+    template = Path(__file__).parent.parent / "book" / "templates" / "my_equation.py"
+    found = runpy.run_path(str(template))
+    assert max(found["parts"].values()) < 1e-12
+    assert 0.5 < found["estimated"] / found["error"] < 2
+    assert found["error"] < 1e-5
+    first = template.read_text(encoding="utf-8").split("# %%\n")[1].split("# %% [markdown]")[0]
+    own = first[first.index("@dataclass") :].splitlines()
+    assert sum(bool(line.strip()) for line in own) <= 15
 
 
 def test_the_example_of_the_docstring_is_right():

@@ -184,7 +184,7 @@ def solve_by_lines(
         times: when to keep the solution, by default 101 times.
         tolerance: of the integrator, relative and absolute.
         method: of :func:`scipy.integrate.solve_ivp`. The default is explicit: where diffusion
-            is fast, ``"BDF"`` may be quicker, with a tolerance of 1e-8.
+            is fast, ``"BDF"`` may be quicker, with a larger tolerance.
 
     Raises:
         ValueError: for a bad argument, or a formula that is not u_t plus something without it.
