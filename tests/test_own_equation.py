@@ -139,6 +139,39 @@ def test_another_value_of_a_parameter_does_not_compile_anew():
     assert second.history.seconds[-1] < first.history.seconds[-1] / 2
 
 
+@dataclass(frozen=True)
+class Cube:
+    """-Δu + u = f in three dimensions, no slope at the lower end of z; f belongs to waves."""
+
+    bounds: ClassVar = {"x": (0.0, 1.0), "y": (0.0, 1.0), "z": (0.0, 1.0)}
+
+
+def chosen_in_cube(x, y, z, xp=np):
+    return xp.sin(np.pi * x) * xp.sin(np.pi * y) * xp.cos(np.pi * z / 2)
+
+
+def screened(problem, u):
+    second = [derivative(derivative(u, i), i) for i in range(3)]
+
+    def residual(*z):
+        source = (1 + 2.25 * jnp.pi**2) * chosen_in_cube(*z, xp=jnp)
+        return u(*z) - sum(u_zz(*z) for u_zz in second) - source
+
+    return residual
+
+
+def zero_where_it_should_be(problem, N):
+    return lambda x, y, z: x * (1 - x) * y * (1 - y) * (1 - z) * N(x, y, z)
+
+
+def test_three_dimensions_and_a_neumann_condition():
+    faces = [("z", "low", lambda problem, u: derivative(u, 2))]
+    built = {"trial": zero_where_it_should_be, "faces": faces}
+    solution = solve_equation(Cube(), screened, seed=0, **built, **(FEW | {"points": 1024}))
+    x = np.meshgrid(*[np.linspace(0, 1, 17)] * 3)
+    assert relative_l2(solution(*x), chosen_in_cube(*x)) < 1e-4
+
+
 def test_a_network_may_see_other_inputs_than_coordinates():
     def ring(problem):
         return lambda t, x: jnp.stack([2 * t - 1, -jnp.cos(jnp.pi * x), -jnp.sin(jnp.pi * x)])
