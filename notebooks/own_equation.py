@@ -26,7 +26,7 @@
 #
 # Every equation so far had a closed form to check against. Yours has none. This chapter
 # takes one without, from phase separation, and goes the whole way: write it in
-# {glue:text}`own_equation.lines:.0f` lines, find slips before anything is trained, solve it,
+# {glue:text}`own_equation.lines_better:.0f` lines, find slips before anything is trained, solve it,
 # estimate the error from the residual, compare with a classical method, decide. The network
 # ends with a relative error of {glue:text}`own_equation.error_worst:.0e` in the worst of five
 # seeds; the estimate, which knew no answer, said {glue:text}`own_equation.estimate_worst:.0e`.
@@ -283,8 +283,13 @@ def inputs(problem):
     return seen
 
 
+# %% tags=["hide-input"]
+added = lines_of(seam, guess, better_trial, inputs) - lines_of(trial)
+note("lines_better", written + added, "lines of code", at_most=30)
+
 # %% [markdown]
-# The second statement does not change, and now everything agrees:
+# That makes {glue:text}`own_equation.lines_better:.0f` lines. The second statement does not
+# change, and now everything agrees:
 
 # %%
 better = Equation(residual, better_trial, inputs=inputs)
@@ -774,8 +779,8 @@ show(
 
 # %% tags=["hide-input"]
 seconds = [network.history.seconds[-1] for network in networks]
-note("error_worst", errors.max(), at_most=8e-6)
-note("error_median", np.median(errors), at_most=5e-6)
+note("error_worst", errors.max(), at_most=1.5e-5)
+note("error_median", np.median(errors), at_most=9e-6)
 note("train_seconds", np.median(seconds), "s")
 
 # %% [markdown]
@@ -848,7 +853,7 @@ coarser, *ratios = side_by_side(estimate, tasks, "estimates")
 print(f"coarser grid {coarser:.2f}, finer", np.round(ratios, 2))
 
 # %% tags=["hide-input"]
-note("estimate_worst", (ratios * errors).max(), at_most=8e-6)
+note("estimate_worst", (ratios * errors).max(), at_most=1.6e-5)
 note("own_ratio_least", min(ratios), "ratio", at_least=0.5)
 note("own_ratio_most", max(ratios), "ratio", at_most=2)
 off = max(max(ratios), 1 / min(ratios))
@@ -1002,7 +1007,7 @@ note("lines_faster", np.median(seconds) / soonest, "ratio", at_least=2.5)
 #
 # **A wrong equation.** Both statements by the same hand, from the same wrong line of the
 # notes: a rate of 4 instead of 5. They agree, the network converges, the estimate
-# is small, the lines converge with their order. And all of it is wrong.
+# is small. And all of it is wrong.
 
 # %%
 noted = AllenCahn(rate=4.0)
@@ -1095,6 +1100,11 @@ note("branches_apart", tops[1] - tops[0], "absolute", at_least=3)
 # Each network is right to {glue:text}`own_equation.branch_off:.0e`, and the two are
 # {glue:text}`own_equation.branches_apart:.1f` apart. Residual and estimate say "right" of
 # both. Which one you want is a question to the application.
+#
+# **A corner between points.** A first version of this chapter gave the network the
+# distance from the seam as an input. The residual at points was as small as now, and the estimate, which
+# looks at points too, as well; the reference said otherwise. `mismatch` looks for corners
+# at the ends of periodic coordinates. Those inside are yours to know.
 #
 # ## Two space dimensions
 #
