@@ -539,30 +539,36 @@ def hill_again(u, x, y):
 
 # %% tags=["hide-input"]
 two, ring, square = ("v", "w"), ("x",), ("x", "y")
+begun_as_sine = begins(lambda u, x: u - jnp.sin(x))
 repeated = {
     "pulse": Equation(
-        Named(pulse_again, two), None, 2, ring, begins(hump_again, two)
+        Named(pulse_again, two),
+        fields=2,
+        periodic=ring,
+        faces=begins(hump_again, two),
     ),
-    "front": Equation(
-        Named(front_again), None, 1, ring, begins(lambda u, x: u - jnp.sin(x))
-    ),
+    "front": Equation(Named(front_again), periodic=ring, faces=begun_as_sine),
     "spread": Equation(
-        Named(spread_again), None, 1, square, begins(hill_again)
+        Named(spread_again), periodic=square, faces=begins(hill_again)
     ),
 }
 
 # %% tags=["hide-input"]
 STATED = {
     "Allen–Cahn": (AllenCahn(diffusivity=0.01), better, again),
-    "pulse": (Pulse(), Equation(pulse, hump, 2, ring), repeated["pulse"]),
+    "pulse": (
+        Pulse(),
+        Equation(pulse, hump, fields=2, periodic=ring),
+        repeated["pulse"],
+    ),
     "front": (
         Front(),
-        Equation(front, from_start(jnp.sin), 1, ring),
+        Equation(front, from_start(jnp.sin), periodic=ring),
         repeated["front"],
     ),
     "spread": (
         Spread(),
-        Equation(spread, from_start(hill), 1, square),
+        Equation(spread, from_start(hill), periodic=square),
         repeated["spread"],
     ),
 }
@@ -833,7 +839,8 @@ note("inputs_gain", gain, "ratio", at_least=20)
 #
 # What the grid does wrong on $\hat u$ cancels; what it does wrong on $e$ is a small part
 # of a small thing. This is the defect correction of {doc}`hybrid_solver`, used to judge
-# {cite}`stetter1978`. A second, finer grid tells whether the estimate can be trusted.
+# {cite}`stetter1978`. A second, finer grid tells whether the first was fine enough. Initial and boundary
+# values of the candidate are taken as right: it is `mismatch` that compares them.
 
 # %%
 from opifex_tutorials.verification import estimate_error
@@ -1184,8 +1191,9 @@ note("plane_ratio_most", plane_runs[:, 1].max(), "ratio", at_most=1.1)
 # small equation in one cell, a second statement, an estimate and lines in three more. Open it
 # in JupyterLab as a notebook, or run it as it is; replace problem, residual, trial
 # function and formula by yours. Where a condition cannot be built in, ask for it on
-# a face of the domain: `faces=[("x", "low", slope)]`, with `slope` a residual. Where the
-# equation is linear, or evolves in time, frozen features take the same statement:
+# a face of the domain: `faces=[("x", "low", slope)]`, with `slope` a residual. And if a single
+# unknown is linear, or evolves in time, the frozen features of {doc}`frozen_features` take such a
+# statement too:
 
 
 # %%
@@ -1209,7 +1217,8 @@ population_line = Equation(
 )
 
 # %% [markdown]
-# It goes from slab to slab of time, as in {doc}`frozen_features`:
+# It goes from slab to slab of time. `ranges` are the largest weights of time and of
+# the two waves around the ring; larger ones fail here, and an error says so:
 
 # %%
 from opifex_tutorials.solvers.frozen_features import solve_by_features

@@ -22,10 +22,12 @@ from opifex_tutorials.problems.linear import (
     sine_series,
 )
 from opifex_tutorials.solvers import method_of_lines, solve_burgers_grid, solve_burgers_pinn
+from opifex_tutorials.solvers.frozen_features import solve_by_features
 from opifex_tutorials.solvers.linear_pinn import solve_linear_pinn
 from opifex_tutorials.solvers.method_of_lines import Grid, solve_by_lines
 from opifex_tutorials.solvers.own_equation import require_equation
 from opifex_tutorials.solvers.pinn import train_pinn
+from opifex_tutorials.training.history import ConvergenceError
 from opifex_tutorials.verification import (
     convergence_order,
     estimate_error,
@@ -202,6 +204,24 @@ def test_a_manufactured_equation_has_the_chosen_solution():
     assert relative_l2(solution(t, x), exact) > 0.01
 
 
+def test_a_second_statement_has_to_say_all():
+    for short in (
+        replace(SAID_AGAIN, faces=()),
+        replace(SAID_AGAIN, trial=from_a_wave),
+        replace(SAID_AGAIN, periodic=()),
+        SAID_AGAIN.residual,
+    ):
+        with pytest.raises(ValueError, match="allowed"):
+            mismatch(Fisher(), FISHER, short)
+
+
+def test_frozen_features_are_for_one_field():
+    ring = Equation(reaction, from_a_wave, fields=2)
+    small = {"features": 10, "ranges": (1, 1), "points": (4, 4), "tolerance": 1.0}
+    with pytest.raises(ValueError, match="2 unknown fields"):
+        solve_by_features(Fisher(), ring, seed=0, evolves=False, **small)
+
+
 def test_other_numbers_of_fields_and_residuals_are_refused():
     with pytest.raises(ValueError, match="fields=2"):
         mismatch(Fisher(), FISHER, replace(SAID_AGAIN, fields=2))
@@ -259,11 +279,15 @@ def test_derivatives_on_the_grid_have_order_two():
     ("options", "message"),
     [
         ({"points": 4}, "points=4"),
-        ({"ends": ["periodic", "periodic"]}, "allowed are 1"),
+        ({"ends": ["periodic", "periodic"]}, "a list of 1"),
         ({"ends": ["open"]}, "'open'"),
         ({"tolerance": 0.5}, "tolerance"),
         ({"statement": Named(lambda u_t, u_xx: 2 * u_t - u_xx)}, "factor 1"),
         ({"statement": Named(lambda u, u_xx: u - u_xx)}, "derivatives in time"),
+        ({"statement": Named(lambda u, u_t, u_txx: u_t - u_txx + u)}, "derivatives in time"),
+        ({"statement": Named(lambda v, w, v_t, w_t: (w_t, v_t), ("v", "w"))}, "in this order"),
+        ({"statement": lambda problem, u: u}, "Named"),
+        ({"ends": "dirichlet"}, "a list"),
         ({"statement": Named(lambda u_ttt, u_xx: u_ttt - u_xx)}, "derivatives in time"),
         ({"problem": PoissonProblem(), "statement": POISSON[1]}, "t first"),
     ],
@@ -364,6 +388,21 @@ def test_a_slip_in_the_equation_is_an_error():
     error = HeatProblem().exact(*found.mesh) - solution(*found.mesh)
     assert np.abs(error).max() > 0.1
     assert relative_l2(found.values, error) < 0.01
+
+
+def test_a_constant_that_nothing_fixes_has_no_estimate():
+    @dataclass(frozen=True)
+    class Ring1:
+        bounds: ClassVar = {"x": (0.0, 2.0)}
+
+    def sine(problem, u):
+        u_xx = derivative(derivative(u, 0), 0)
+        return lambda x: u_xx(x) + jnp.pi**2 * jnp.sin(jnp.pi * x)
+
+    solution = train_pinn(Ring1(), Equation(sine, periodic=("x",)), seed=0, **FEW)
+    named = Named(lambda u_xx, x: u_xx + jnp.pi**2 * jnp.sin(jnp.pi * x))
+    with pytest.raises(ConvergenceError, match="without a single solution"):
+        estimate_error(solution, named, points=64)
 
 
 def test_the_estimate_is_for_networks_of_jax():

@@ -85,17 +85,27 @@ class Equation:
         def nothing(*point: jax.Array) -> jax.Array:
             return jnp.zeros(self.fields) if self.fields > 1 else jnp.zeros(())
 
-        for i in range(len(as_tuple(residual(problem, nothing)))):
+        for i in range(len(as_fields(residual(problem, nothing)))):
 
             def one(u: Field, i: int = i) -> Field:
-                return as_tuple(residual(problem, u))[i]
+                return as_fields(residual(problem, u))[i]
 
             yield Condition(one, place, len(problem.bounds), points)
 
 
-def as_tuple(fields: Any) -> tuple[Any, ...]:
-    """Return what a residual returned as a tuple of fields."""
-    return fields if isinstance(fields, tuple) else (fields,)
+def as_tuple(values: Any) -> tuple[Any, ...]:
+    """Return one thing or several as a tuple."""
+    return tuple(values) if isinstance(values, tuple | list) else (values,)
+
+
+def as_fields(values: Any) -> tuple[Field, ...]:
+    """Return what a residual returned as a tuple of fields; ``ValueError`` if it is no function."""
+    fields = as_tuple(values)
+    for field in fields:
+        if not callable(field):
+            allowed = "a function of the coordinates, or a tuple of them"
+            raise ValueError(f"residual that returns {field!r}: allowed is {allowed}")
+    return fields
 
 
 def _on_face(bounds: Any, name: str, end: str) -> Callable[[jax.Array], tuple[Any, ...]]:
@@ -157,6 +167,9 @@ class Named:
             ValueError: for a parameter that is no field, derivative, coordinate or problem.
         """
         axes, asked = list(coordinates), {}
+        for name in axes:
+            if len(name) > 1:
+                raise ValueError(f"coordinate {name!r}: allowed are names of one letter")
         for name in inspect.signature(self.formula).parameters:
             field, _, letters = name.partition("_")
             if field in self.fields and set(letters) <= set(axes):
@@ -173,3 +186,11 @@ class Named:
 
     def _component(self, function: Field, number: int) -> Field:
         return function if len(self.fields) == 1 else lambda *z: function(*z)[number]
+
+
+def require_named(statement: Any) -> Named:
+    """Return a statement by names, or that of an equation; ``ValueError`` for another one."""
+    found = statement.residual if isinstance(statement, Equation) else statement
+    if not isinstance(found, Named):
+        raise ValueError(f"statement={found!r}: allowed is Named(formula), alone or in an Equation")
+    return found

@@ -244,13 +244,14 @@ def solve_by_features(
             say here; see :mod:`opifex_tutorials.losses.jax_system`.
         seed: of the features.
         features: their number.
-        ranges: the largest weight of each input; see
-            :func:`opifex_tutorials.models.random_features.draw_features`.
+        ranges: the largest weight of each input of the network, of which a periodic coordinate
+            has two; see :func:`opifex_tutorials.models.random_features.draw_features`. Where a
+            solve fails, smaller ones may help as well as more features.
         points: numbers of Gauss-Legendre nodes along each axis, on each slab.
         tolerance: largest allowed root mean square of the residual on each slab, at nodes that
             the solve does not see.
         evolves: whether to go from slab to slab of time. The trial function then has to fulfill
-            all conditions with a network that is zero at the start.
+            all conditions with a network that is zero at the start, and needs no factor t.
         monitor: called with the solution after every slab; its value goes to
             ``history.errors``, its time is not counted.
 
@@ -264,7 +265,10 @@ def solve_by_features(
     require_between("tolerance", tolerance, 1e-16, np.inf)
     counts = [require_integer("points", count, 1, 4096) for count in points]
     corner = [jnp.asarray(low, dtype=float) for low, _ in problem.bounds.values()]
-    inputs = len(formulate(problem, 1).trial.features(*corner))
+    formulation = formulate(problem, 1)
+    inputs = len(formulation.trial.features(*corner))
+    if formulation.outputs != 1:
+        raise ValueError(f"{formulation.outputs} unknown fields: allowed is one")
     for name, given, count in (("points", points, len(corner)), ("ranges", ranges, inputs)):
         if len(given) != count:
             raise ValueError(f"{name}={given!r}: allowed are {count} numbers")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import solve_ivp
 
-from opifex_tutorials.losses.equation import Named, as_tuple
+from opifex_tutorials.losses.equation import Named, as_tuple, require_named
 from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.training.history import ConvergenceError, History
 from opifex_tutorials.validation import FloatArray, require_between, require_choice, require_integer
@@ -54,10 +54,10 @@ class Grid:
         enable_float64()
         require_integer("points", points, 8, 2**16)
         spans = {n: (float(a), float(b)) for n, (a, b) in problem.bounds.items()}
-        self.problem, self.statement, self.names = problem, statement, list(spans)
+        self.problem, self.statement, self.names = problem, require_named(statement), list(spans)
         self.time = spans.pop("t", None)
-        if len(ends) != len(spans):
-            raise ValueError(f"ends={ends!r}: allowed are {len(spans)}, one for each axis in space")
+        if isinstance(ends, str) or len(ends) != len(spans):
+            raise ValueError(f"ends={ends!r}: allowed is a list of {len(spans)}, one for each axis")
         self.ends = [require_choice("ends", end, tuple(ENDS)) for end in ends]
         self.steps = [(b - a) / points for a, b in spans.values()]
         self.places = [
@@ -65,12 +65,12 @@ class Grid:
             for (a, b), end in zip(spans.values(), ends, strict=True)
         ]
         self.x = np.meshgrid(*self.places, indexing="ij")
-        self.shape = len(statement.fields), *self.x[0].shape
+        self.shape = len(self.statement.fields), *self.x[0].shape
         self.moves = np.ones(self.shape[1:])  # zero where a value stays as it is
         for axis, end in enumerate(ends):
             if end == "dirichlet":
                 np.moveaxis(self.moves, axis, 0)[[0, -1]] = 0
-        self._wanted = statement.wanted(self.names)
+        self._wanted = self.statement.wanted(self.names)
         self.order = self._order() if self.time else 0
 
     def residual(self, t: Any, *levels: Any) -> jax.Array:
@@ -91,14 +91,22 @@ class Grid:
         return jnp.stack([jnp.broadcast_to(r, self.shape[1:]) for r in found])
 
     def _order(self) -> int:
-        """Return the order in time, of an equation that has it alone, with the factor one."""
+        """Return the order in time, of equations each of which has its own, with the factor one."""
         orders = [axes.count(0) for _, axes in self._wanted.values()]
-        sample = [jnp.ones(self.shape)] * max(*orders, 1)
-        one, none = (self.residual(0.5, *sample, last * sample[0]) for last in (1.0, 0.0))
-        if max(orders) not in (1, 2) or not np.allclose(one - none, 1.0):
+        order, mixed = max(orders), [len(a) for _, a in self._wanted.values() if a.count(0)]
+        count, sample = self.shape[0], [jnp.ones(self.shape)] * order
+        told = order in (1, 2) and max(mixed) == order
+        for field in range(count) if told else ():
+            last = jnp.zeros(self.shape).at[field].set(1.0)
+            gained = self.residual(0.5, *sample, last) - self.residual(0.5, *sample, 0 * last)
+            told = told and np.allclose(gained, last)
+        if not told:
             first = [f"{field}_t" for field in self.statement.fields]
-            raise ValueError(f"derivatives in time: allowed are {first} or second ones, factor 1")
-        return max(orders)
+            allowed = (
+                f"{first} or {[f + 't' for f in first]}, in this order, each with the factor 1"
+            )
+            raise ValueError(f"derivatives in time of the formula: allowed are {allowed}")
+        return order
 
     def _derive(self, u: Any, axes: Sequence[int]) -> Any:
         """Derive along axes, pairs of the same axis by one second difference."""
@@ -174,13 +182,14 @@ def solve_by_lines(
 
     Args:
         problem: with ``bounds``, time first.
-        statement: the residual as a formula of named derivatives, in time u_t or u_tt as they
-            stand, in space up to fourth ones.
+        statement: the residual as a formula of named derivatives, in space up to fourth ones, in
+            time u_t or u_tt as they stand; of a system in the order of its fields.
         initial: (problem, *x) -> values at the first time, of a system a tuple. What is of second
             order in time starts at rest.
         points: intervals along each axis.
         ends: along each axis ``"periodic"``, ``"neumann"`` (no slope) or ``"dirichlet"`` (values
-            stay as they were, the second derivative is zero).
+            stay as they were, the second derivative is zero). No others: neither values that
+            change in time nor slopes other than zero.
         times: when to keep the solution, by default 101 times.
         tolerance: of the integrator, relative and absolute.
         method: of :func:`scipy.integrate.solve_ivp`. The default is explicit: where diffusion

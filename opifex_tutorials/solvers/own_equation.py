@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from opifex_tutorials.losses.equation import Equation, Face, Residual
+from opifex_tutorials.losses.equation import Equation, Face, Residual, as_fields
 from opifex_tutorials.losses.jax_system import Field, register
 from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.solvers.pinn import PinnSolution, train_pinn
-from opifex_tutorials.validation import require_finite, require_integer
+from opifex_tutorials.validation import require_choice, require_finite, require_integer
 
 ENDS = ("low", "high")
 SAMPLE = 16  # points at which a statement is tried before it is trained
@@ -43,7 +43,9 @@ def solve_equation(
         faces: conditions that are not built in, as (name, ``"low"`` or ``"high"``, residual).
         inputs: what the network sees instead of the coordinates, (problem) -> field of shape
             (inputs,), each in about [-1, 1].
-        options: as in :func:`opifex_tutorials.solvers.pinn.train_pinn`, with the same defaults.
+        options: as in :func:`opifex_tutorials.solvers.pinn.train_pinn`, with the same defaults. The
+            ``tolerance`` is absolute, in the units of your residual; ``tolerance=np.inf`` hands
+            back whatever was reached.
 
     Returns:
         The solution; with several unknowns its values have a first axis that counts them.
@@ -87,10 +89,16 @@ def require_equation(problem: Any, equation: Equation) -> None:
     register(type(problem))  # type: ignore[arg-type]  # a cached function: types are hashable
     require_integer("fields", equation.fields, 1, 64)
     names = _require_bounds(problem)
-    unknown = {*equation.periodic, *(name for name, _, _ in equation.faces)} - set(names)
-    wrong = {end for _, end, _ in equation.faces} - set(ENDS)
-    if unknown or wrong:
-        raise ValueError(f"coordinates {unknown}, ends {wrong}: allowed are {names}, {ENDS}")
+    for face in equation.faces:
+        if not isinstance(face, tuple | list) or len(face) != 3 or not callable(face[2]):
+            raise ValueError(f"face {face!r}: allowed are (name, 'low' or 'high', residual)")
+        require_choice("end of a face", face[1], ENDS)
+    for name in (*equation.periodic, *(name for name, _, _ in equation.faces)):
+        require_choice("coordinate", name, tuple(names))
+    residuals = as_fields(equation.residual(problem, _none(equation.fields)))
+    if len(residuals) < equation.fields:
+        count = equation.fields
+        raise ValueError(f"{len(residuals)} residuals for {count} fields: allowed are {count}")
     shape = () if equation.fields == 1 else (equation.fields,)
     formulation = equation(problem, SAMPLE)
     cube = jnp.asarray(np.random.default_rng(0).random((SAMPLE, len(names))))
@@ -99,9 +107,9 @@ def require_equation(problem: Any, equation: Equation) -> None:
         return lambda *z: jnp.sin(sum(z) + shift + jnp.arange(equation.fields).reshape(shape))
 
     def tried(field: Field, place: Any, expected: tuple[int, ...], what: str) -> Any:
-        found = jax.eval_shape(field, *place(cube[0])).shape
+        found = getattr(jax.eval_shape(field, *place(cube[0])), "shape", "no array")
         if found != expected:
-            raise ValueError(f"{what} of shape {found} at a point: allowed is {expected}")
+            raise ValueError(f"{what} of shape {found} at a point: allowed is an array {expected}")
         return jax.vmap(lambda z: field(*place(z)))(cube)
 
     first, *_ = formulation.conditions
@@ -113,6 +121,10 @@ def require_equation(problem: Any, equation: Equation) -> None:
         r = tried(condition.residual(u), condition.place, (), "residual")
         if not np.isfinite(r).all():
             raise ValueError("residual that is not finite for a smooth u: allowed are finite ones")
+
+
+def _none(fields: int) -> Field:
+    return lambda *z: jnp.zeros(fields) if fields > 1 else jnp.zeros(())
 
 
 def _require_bounds(problem: Any) -> list[str]:

@@ -9,6 +9,7 @@ where what the grid does wrong on :math:`\hat u` cancels, and what it does wrong
 part of a small thing (defect correction, Stetter 1978). Two digits of an error are plenty.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.linalg import LinAlgError, LinAlgWarning, solve
 
 from opifex_tutorials.losses.equation import Named, as_tuple
 from opifex_tutorials.losses.jax_system import Field, compile_program, derivative
@@ -32,9 +34,11 @@ def estimate_error(
 ) -> Lines:
     """Estimate the error of a solution from its residual, by a coarse grid.
 
-    The residual is that of the second statement, so that a slip in the first one counts as error.
-    Not seen are an equation or data that both statements have wrong, and another branch of
-    solutions, on which the candidate is right.
+    The residual is that of the second statement, so that a slip in the equation that was solved
+    counts as error. Not seen are an equation that both statements have wrong; data: initial and
+    boundary values of the candidate are taken as right, and it is
+    :func:`opifex_tutorials.verification.mismatch` that compares them; a corner between points; and
+    another branch of solutions, on which the candidate is right.
 
     Args:
         solution: of an equation by ``solve_equation`` or ``train_pinn``, with initial and boundary
@@ -42,7 +46,10 @@ def estimate_error(
         statement: the residual as a formula of named derivatives.
         points: intervals of the grid along each axis; the features of the error have to be a few
             of them wide.
-        ends: as in :func:`opifex_tutorials.solvers.method_of_lines.solve_by_lines`.
+        ends: what the *error* does there, as in
+            :func:`opifex_tutorials.solvers.method_of_lines.solve_by_lines`: ``"dirichlet"`` where
+            values are built in, whatever they are. With other conditions the estimate is of
+            another error.
 
     Returns:
         What would have to be added to the solution: values on the grid, at 101 times.
@@ -56,7 +63,7 @@ def estimate_error(
     problem = solution.problem
     grid = Grid(problem, statement, points, ends)
     program = compile_program(solution.formulate, problem, solution.points, solution.hidden)
-    evaluate = program.operated(LevelsAndResidual(statement, grid.order))
+    evaluate = program.operated(LevelsAndResidual(grid.statement, grid.order))
 
     def defect(t: Any, *errors: Any) -> Any:
         """Return how far errors are from making up for the residual of the candidate."""
@@ -106,9 +113,13 @@ def _steady(grid: Grid, defect: Callable[..., Any]) -> Lines:
         wanted = defect(None, errors.reshape(grid.shape)).ravel()
         return jnp.where(moves > 0, wanted, errors)
 
-    jacobian = jax.jit(jax.jacfwd(equations))(none.ravel())
-    errors = np.linalg.solve(np.asarray(jacobian), -np.asarray(equations(none.ravel())))
-    if not np.isfinite(errors).all():
-        raise ConvergenceError("the linearized equation has no solution on the grid", History())
+    jacobian = np.asarray(jax.jit(jax.jacfwd(equations))(none.ravel()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LinAlgWarning)
+        try:
+            errors = solve(jacobian, -np.asarray(equations(none.ravel())))
+        except (LinAlgWarning, LinAlgError) as singular:
+            message = f"linearized equation without a single solution on the grid: {singular}"
+            raise ConvergenceError(message, History()) from None
     values = errors.reshape(grid.shape)
     return Lines(grid.mesh(), values if len(values) > 1 else values[0], 1)

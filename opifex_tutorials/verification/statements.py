@@ -37,16 +37,28 @@ def mismatch(problem: Any, equation: Equation, statement: Equation) -> dict[str,
         statement: the same again, without a trial function: all conditions on faces.
 
     Returns:
-        For every part the largest difference over the largest value, at random points. A condition
-        on a face may be built into the trial function or stand among the faces of the equation. Of
+        For every part, numbered, the largest difference over the largest value, at random points.
+        A condition on a face may be built into the trial function or stand among the faces of the
+        equation; one that the equation alone asks for is infinitely far. Of
         a periodic coordinate, gaps between both ends, in the candidate and in its derivatives
         below the order of the equation: a corner there no residual at points can see.
 
     Raises:
-        ValueError: if the two have other numbers of fields or of residuals.
+        ValueError: if the two have other numbers of fields or of residuals, or the second one
+            leaves conditions out.
     """
     enable_float64()
     register(type(problem))  # type: ignore[arg-type]  # a cached function: types are hashable
+    for one in (equation, statement):
+        if not isinstance(one, Equation):
+            raise ValueError(f"statement={one!r}: allowed is an Equation, with its faces")
+    if statement.trial is not None or (equation.trial is not None and not statement.faces):
+        raise ValueError(
+            "statement with a trial function or without faces: allowed is one whose "
+            "faces ask for all that the equation has built in"
+        )
+    if set(equation.periodic) - set(statement.periodic):
+        raise ValueError(f"periodic={statement.periodic}: allowed are {equation.periodic}, as said")
     if equation.fields != statement.fields:
         raise ValueError(f"fields={statement.fields}: allowed are {equation.fields}, as first said")
     own, again = (_parts(e, problem) for e in (equation, statement))
