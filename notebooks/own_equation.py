@@ -53,7 +53,8 @@
 #
 # on a ring, $-1 \le x \le 1$, with $\kappa = 10^{-4}$ and $r = 5$. What you bring is a
 # *problem* (numbers and bounds), a *residual*, a *trial function* that has the initial
-# values built in, and the word *periodic*. A problem is any frozen dataclass:
+# values built in, and the word *periodic*. (In a hurry? At the end there is a template to fill
+# in.) A problem is any frozen dataclass:
 
 # %%
 from dataclasses import dataclass
@@ -426,7 +427,7 @@ def pulse(problem, u):
 
 
 # %% [markdown]
-# The same again by names, of which two fields have two kinds:
+# The same again by names; each field has its own:
 
 
 # %%
@@ -1004,13 +1005,17 @@ note("lines_seconds", soonest, "s")
 note("lines_faster", np.median(seconds) / soonest, "ratio", at_least=2.5)
 
 # %% [markdown]
-# The method of lines has the network's error
+# On this equation the method of lines has the network's error
 # {glue:text}`own_equation.lines_faster:.0f` times sooner. For one solve of a
-# one-dimensional equation on a ring, use it. {doc}`../book/decide` says where the answer is another
-# one. What the network gives besides is a smooth function, with derivatives of any order,
+# one-dimensional equation on a ring, try it first. {doc}`../book/decide` says where the answer is another
+# one. What the network gives besides is a smooth function, with derivatives
 # at any point.
 #
 # ## What none of this sees
+#
+# **Wrong data in the candidate.** The estimate takes them as right, and a finer grid will agree.
+# `mismatch` compares them, if the second statement asks for them; so write it from the source of your problem,
+# not from your first statement.
 #
 # **A wrong equation.** Both statements by the same hand, from the same wrong line of the
 # notes: a rate of 4 instead of 5. They agree, the network converges, the estimate

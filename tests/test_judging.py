@@ -30,11 +30,14 @@ from opifex_tutorials.solvers.pinn import train_pinn
 from opifex_tutorials.training.history import ConvergenceError
 from opifex_tutorials.verification import (
     convergence_order,
+    errors,
     estimate_error,
+    estimates,
     manufactured,
     mismatch,
     relative_l2,
     self_convergence,
+    statements,
 )
 
 enable_float64()
@@ -90,7 +93,10 @@ def test_a_name_that_says_nothing_is_refused(name):
         Named(formula)(HeatProblem(), lambda t, x: t)
 
 
-@pytest.mark.parametrize("module", [equations, method_of_lines])
+MODULES = [equations, method_of_lines, errors, estimates, statements]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_examples_in_docstrings_are_right(module):
     found = doctest.testmod(module)
     assert found.attempted

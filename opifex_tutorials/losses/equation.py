@@ -132,8 +132,10 @@ class Named:
 
     Example:
         >>> from opifex_tutorials.problems.linear import HeatProblem
-        >>> heat = Named(lambda problem, u_t, u_xx: u_t - problem.diffusivity * u_xx)
-        >>> residual = heat(HeatProblem(diffusivity=0.5), lambda t, x: t * x**2)
+        >>> def formula(problem, u_t, u_xx):
+        ...     return u_t - problem.diffusivity * u_xx
+        >>> heat, problem = Named(formula), HeatProblem(diffusivity=0.5)
+        >>> residual = heat(problem, lambda t, x: t * x**2)
         >>> float(residual(3.0, 2.0))
         1.0
     """

@@ -201,10 +201,11 @@ def solve_by_lines(
 
     Example:
         >>> from opifex_tutorials.problems.linear import WaveProblem
-        >>> wave = Named(lambda problem, u_tt, u_xx: u_tt - problem.speed**2 * u_xx)
+        >>> wave = Named(lambda u_tt, u_xx: u_tt - u_xx)
         >>> string = WaveProblem(amplitudes=(1.0,))
         >>> sine = lambda problem, x: jnp.sin(jnp.pi * x)
-        >>> lines = solve_by_lines(string, wave, sine, points=64, ends=["dirichlet"])
+        >>> options = {"points": 64, "ends": ["dirichlet"]}
+        >>> lines = solve_by_lines(string, wave, sine, **options)
         >>> print(f"{lines.values[-1].min():.3f}")
         -1.000
     """

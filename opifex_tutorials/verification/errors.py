@@ -90,6 +90,14 @@ def self_convergence(
 
     Raises:
         ValueError: for other counts, or if the last observed order is not that of the method.
+
+    Example:
+        >>> def trapezoidal_rule(n):
+        ...     x = np.linspace(0, 1, n + 1)
+        ...     return np.array([np.trapezoid(np.exp(x), x)])
+        >>> found = self_convergence(trapezoidal_rule, (4, 8, 16))
+        >>> print(f"order {found.orders[0]:.2f}, {found.values[0]:.5f}")
+        order 2.00, 1.71828
     """
     ratios = {b / a for a, b in pairwise(counts)}
     if len(counts) < 3 or ratios != {2.0}:

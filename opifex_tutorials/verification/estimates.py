@@ -56,7 +56,19 @@ def estimate_error(
 
     Raises:
         ValueError: for a bad argument.
-        ConvergenceError: if the equation on the grid has no solution.
+        ConvergenceError: if the equation on the grid has no solution, or many.
+
+    Example:
+        >>> from opifex_tutorials.problems.linear import HeatProblem
+        >>> from opifex_tutorials.solvers.linear_pinn import solve_linear_pinn
+        >>> problem = HeatProblem(diffusivity=0.5)
+        >>> heat = Named(lambda u_t, u_xx: u_t - u_xx / 2)
+        >>> short = {"steps": 50, "tolerance": np.inf}
+        >>> u = solve_linear_pinn(problem, seed=0, **short)
+        >>> e = estimate_error(u, heat, points=32, ends=["dirichlet"])
+        >>> error = problem.exact(*e.mesh) - u(*e.mesh)
+        >>> print(f"{np.linalg.norm(e.values) / np.linalg.norm(error):.1f}")
+        1.0
     """
     if not isinstance(solution, PinnSolution):
         raise ValueError(f"solution of type {type(solution).__name__}: allowed is PinnSolution")

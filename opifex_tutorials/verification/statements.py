@@ -46,6 +46,24 @@ def mismatch(problem: Any, equation: Equation, statement: Equation) -> dict[str,
     Raises:
         ValueError: if the two have other numbers of fields or of residuals, or the second one
             leaves conditions out.
+
+    Example:
+        >>> from opifex_tutorials.losses.equation import Named
+        >>> from opifex_tutorials.losses.linear import linear_hard
+        >>> from opifex_tutorials.problems.linear import HeatProblem, sine_series
+        >>> problem, zero = HeatProblem(), Named(lambda u: u)
+        >>> def initial(problem, u, x):
+        ...     return u - sine_series(problem.amplitudes, x)
+        >>> faces = [("t", "low", Named(initial))]
+        >>> faces += [("x", end, zero) for end in ("low", "high")]
+        >>> def with_factor(factor):
+        ...     heat = Named(lambda u_t, u_xx: u_t - factor * u_xx)
+        ...     again = Equation(heat, faces=tuple(faces))
+        ...     return mismatch(problem, linear_hard, again)
+        >>> print(f"{max(with_factor(problem.diffusivity).values()):.9f}")
+        0.000000000
+        >>> [name for name, d in with_factor(-0.05).items() if d > 0.01]
+        ['equation 0']
     """
     enable_float64()
     register(type(problem))  # type: ignore[arg-type]  # a cached function: types are hashable
@@ -129,6 +147,21 @@ def manufactured(
 
     Raises:
         ValueError: naming the parts in which the two statements differ.
+
+    Example:
+        >>> from opifex_tutorials.losses.equation import Named
+        >>> from opifex_tutorials.losses.linear import linear_hard
+        >>> from opifex_tutorials.problems.linear import HeatProblem
+        >>> from opifex_tutorials.solvers.pinn import train_pinn
+        >>> problem = HeatProblem(diffusivity=0.5)
+        >>> heat = Named(lambda u_t, u_xx: u_t - u_xx / 2)
+        >>> zero = Named(lambda u: u)
+        >>> again = Equation(heat, faces=(("x", "low", zero),))
+        >>> made = manufactured(problem, linear_hard, again)
+        >>> small = {"hidden": (8,), "points": 256, "steps": 100}
+        >>> u = train_pinn(problem, made.equation, seed=0, **small)
+        >>> f"{u(0.5, 0.5) - made.exact(0.5, 0.5):.3f}".strip("-")
+        '0.000'
     """
     parts = mismatch(problem, equation, statement)
     wrong = {name: f"{value:.1e}" for name, value in parts.items() if not value <= tolerance}
