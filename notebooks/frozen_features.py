@@ -278,8 +278,8 @@ print(f"nine digits: {needed[0]} features, {needed[1]} polynomials")
 # With a hundred features the worst seed ends at
 # {glue:text}`frozen_features.by_hand_error:.0e`; the best one by the normal
 # equations at {glue:text}`frozen_features.by_hand_normal:.0e`. Of the sizes tried,
-# {glue:text}`frozen_features.features_needed` features give nine digits for every
-# seed; {glue:text}`frozen_features.polynomials_needed` polynomials suffice. A random
+# {glue:text}`frozen_features.features_needed:.0f` features give nine digits for every
+# seed; {glue:text}`frozen_features.polynomials_needed:.0f` polynomials suffice. A random
 # basis costs little, and buys nothing here: a polynomial basis is as good, and
 # does not have to be drawn.
 #
