@@ -633,7 +633,7 @@ tests.table(
 # %% tags=["hide-input"]
 worst = tests.worst(lambda run: run[0])
 for name, most in (
-    ("Allen–Cahn", 2e-7),
+    ("Allen–Cahn", 1.6e-7),
     ("pulse", 2.5e-7),
     ("front", 4e-7),
     ("spread", 1e-6),
@@ -657,7 +657,7 @@ slip_error, _ = solve_made((slipped, 400), seed=0)
 print(f"relative error: {slip_error:.2f}")
 
 # %% tags=["hide-input"]
-note("slip_error", slip_error, at_least=0.02)
+note("slip_error", slip_error, at_least=0.12)
 
 # %% [markdown]
 # The network solves that equation as well, but it is another one, and the error does not
@@ -818,7 +818,7 @@ for name, value in without.items():
     print(f"{name}: {value:.1e}")
 
 # %% tags=["hide-input"]
-note("without_any", without["plain"], at_least=1e-3)
+note("without_any", without["plain"], at_least=2e-3)
 halfway = [network.history.errors[1] for network in networks]
 gain = without["guess in the trial function"] / np.max(halfway)
 note("inputs_gain", gain, "ratio", at_least=20)
@@ -1037,7 +1037,7 @@ note(
     at_most=1e-12,
     loose="rounding level",
 )
-note("wrong_believed", believed, at_most=2e-5)
+note("wrong_believed", believed, at_most=1.2e-5)
 note("wrong_true", error(network), at_least=0.08)
 
 # %% [markdown]
@@ -1105,7 +1105,8 @@ off = np.abs(np.subtract(found, tops))
 print(f"off by {off[0]:.0e} and {off[1]:.0e}")
 
 # %% tags=["hide-input"]
-note("branch_off", off.max(), "absolute error", at_most=1e-4)
+most = {"at_most": 1e-8, "loose": "rounding level"}
+note("branch_off", off.max(), "absolute error", **most)
 note("branches_apart", tops[1] - tops[0], "absolute", at_least=3)
 
 # %% [markdown]
@@ -1258,7 +1259,7 @@ marched_error = relative_l2(marched(*places), line_reference.values)
 print(f"{len(marched.slabs)} slabs, error {marched_error:.0e}")
 
 # %% tags=["hide-input"]
-note("marched_error", marched_error, at_most=2e-8)
+note("marched_error", marched_error, at_most=1.5e-8)
 
 # %% [markdown]
 # ## Results
