@@ -184,8 +184,8 @@ def solve_by_lines(
         problem: with ``bounds``, time first.
         statement: the residual as a formula of named derivatives, in space up to fourth ones, in
             time u_t or u_tt as they stand; of a system in the order of its fields.
-        initial: ``(problem, *x)`` -> values at the first time, of a system a tuple. What is of second
-            order in time starts at rest.
+        initial: ``(problem, *x)`` -> values at the first time, of a system a tuple. What is of
+            second order in time starts at rest.
         points: intervals along each axis.
         ends: along each axis ``"periodic"``, ``"neumann"`` (no slope) or ``"dirichlet"`` (values
             stay as they were, the second derivative is zero). No others: neither values that

@@ -37,8 +37,8 @@ def estimate_error(
     The residual is that of the second statement, so that a slip in the equation that was solved
     counts as error. Not seen are an equation that both statements have wrong; data: initial and
     boundary values of the candidate are taken as right, and it is
-    :func:`opifex_tutorials.verification.statements.mismatch` that compares them; a corner between points; and
-    another branch of solutions, on which the candidate is right.
+    :func:`opifex_tutorials.verification.statements.mismatch` that compares them; a corner between
+    points; and another branch of solutions, on which the candidate is right.
 
     Args:
         solution: of an equation by ``solve_equation`` or ``train_pinn``, with initial and boundary
