@@ -119,7 +119,7 @@ PREFIX = "own_equation"
 
 def note(name, value, unit="relative L2", **bound):
     """Record a result of this chapter."""
-    return record(f"{PREFIX}.{name}", value, unit=unit, **bound)
+    record(f"{PREFIX}.{name}", value, unit=unit, **bound)
 
 
 def lines_of(*parts):
@@ -1089,7 +1089,7 @@ for height in (0.0, 4.0):
     print(f"top {branch(0.5):.6f}, estimated error {branches[height][1]:.0e}")
 
 # %% [markdown]
-# The tops of both solutions are known: $4 \log \cosh(\theta/4) \cdot \tfrac12$ with
+# The tops of both solutions are known: $2 \log \cosh(\theta/4)$ with
 # $\theta = \sqrt{2\lambda} \cosh(\theta/4)$, which has two roots.
 
 # %%
