@@ -751,6 +751,7 @@ record(f"{PREFIX}.rival_lead", lead, at_least=15, unit=RATIO)
 print("network over best rival:", {k: f"{v:.0e}" for k, v in leads.items()})
 
 # %% tags=["hide-input"]
+faster = {}
 for game in ("cosine 10", "cosine 100", "mixture 10", "mixture 20"):
     runs = {**found.runs, **beyond.runs}[game]
     own = np.median([run.history.seconds[-1] for run in runs])
@@ -763,13 +764,17 @@ for game in ("cosine 10", "cosine 100", "mixture 10", "mixture 20"):
     key = f"{PREFIX}.{game.replace(' ', '_')}"
     record(f"{key}_network_seconds", own, unit="s")
     record(f"{key}_rival_seconds", min(times), unit="s")
-    record(f"{key}_rival_faster", own / min(times), unit="s/s")
+    faster[key] = record(f"{key}_rival_faster", own / min(times), unit="s/s")
     print(f"{game}: network {own:.0f} s, as good a rival {min(times):.2g} s")
+first = {"at_least": 1, "loose": "yes or no: the rival is first"}
+least = min(faster.values())
+record(f"{PREFIX}.rival_faster_least", least, unit="ratio of times", **first)
 
 # %% [markdown]
 # At the end of all runs the best rival is ahead on each of these games, by a factor of
 # {glue:text}`high_dimensional_games.rival_lead:.0f` at least (medians; one seed beyond ten dimensions). And the first
-# rival that is as good as the network in the end is so in a fraction of its time.
+# rival that is as good as the network in the end is so at least
+# {glue:text}`high_dimensional_games.rival_faster_least:.1f` times sooner, in ten dimensions and more.
 
 
 # %% tags=["hide-input"]

@@ -771,12 +771,12 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
 look = {"shading": "gouraud", "rasterized": True}
 image = left.pcolormesh(t[:, 0], x, reference.values.T, **look)
 figure.colorbar(image, ax=left, label="u")
-left.set(xlabel="time t", ylabel="x")
+left.set(xlabel="time t", ylabel="position x (length)")
 right.plot(x, start(x), color=COLORS[4], ls=":", label="start")
 right.plot(x, reference.values[-1], color=COLORS[0], label="reference, t = 1")
 right.plot(x, networks[0](1.0, x), color=COLORS[1], ls="--", label="network")
-right.set(xlabel="x", ylabel="u")
-right.legend(loc="upper center", fontsize=9)
+right.set(xlabel="position x (length)", ylabel="u")
+right.legend(loc="lower center", fontsize=9)
 show(
     figure,
     alt="Left: a map of u over time and place; bands of minus one and one "

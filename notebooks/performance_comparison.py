@@ -457,7 +457,7 @@ def draw(name, alt):
     axes.axvline(SECONDS[name], color=COLORS[4], lw=0.8)
     axes.set(xscale="log", yscale="log", xlabel="time (s)")
     axes.set(ylabel="relative L2 error", ylim=(1e-16, 10), title=name)
-    axes.legend(fontsize=8, ncols=2, loc="lower left")
+    figure.legend(fontsize=8, ncols=4, loc="outside lower center")
     show(figure, alt)
 
 

@@ -79,13 +79,13 @@ class Equation:
 
         return Formulation(Trial(features, candidate), tuple(conditions), self.fields)
 
+    def nothing(self, *point: jax.Array) -> jax.Array:
+        """Return zero for each unknown: a field to count with what a residual returns."""
+        return jnp.zeros(self.fields) if self.fields > 1 else jnp.zeros(())
+
     def _asked(self, problem: Any, residual: Residual, place: Any, points: int) -> Iterator[Any]:
         """Yield a condition for each field that a residual returns."""
-
-        def nothing(*point: jax.Array) -> jax.Array:
-            return jnp.zeros(self.fields) if self.fields > 1 else jnp.zeros(())
-
-        for i in range(len(as_fields(residual(problem, nothing)))):
+        for i in range(len(as_fields(residual(problem, self.nothing)))):
 
             def one(u: Field, i: int = i) -> Field:
                 return as_fields(residual(problem, u))[i]

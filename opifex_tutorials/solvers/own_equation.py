@@ -95,7 +95,7 @@ def require_equation(problem: Any, equation: Equation) -> None:
         require_choice("end of a face", face[1], ENDS)
     for name in (*equation.periodic, *(name for name, _, _ in equation.faces)):
         require_choice("coordinate", name, tuple(names))
-    residuals = as_fields(equation.residual(problem, _none(equation.fields)))
+    residuals = as_fields(equation.residual(problem, equation.nothing))
     if len(residuals) < equation.fields:
         count = equation.fields
         raise ValueError(f"{len(residuals)} residuals for {count} fields: allowed are {count}")
@@ -121,10 +121,6 @@ def require_equation(problem: Any, equation: Equation) -> None:
         r = tried(condition.residual(u), condition.place, (), "residual")
         if not np.isfinite(r).all():
             raise ValueError("residual that is not finite for a smooth u: allowed are finite ones")
-
-
-def _none(fields: int) -> Field:
-    return lambda *z: jnp.zeros(fields) if fields > 1 else jnp.zeros(())
 
 
 def _require_bounds(problem: Any) -> list[str]:

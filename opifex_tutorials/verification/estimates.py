@@ -79,12 +79,12 @@ def estimate_error(
 
     def defect(t: Any, *errors: Any) -> Any:
         """Return how far errors are from making up for the residual of the candidate."""
-        place = [x.ravel() for x in grid.x] if t is None else [t + 0 * grid.x[0].ravel()]
-        place += [] if t is None else [x.ravel() for x in grid.x]
+        times = [] if t is None else [jnp.full(grid.x[0].size, t)]
+        place = [*times, *(x.ravel() for x in grid.x)]
         known = jnp.moveaxis(evaluate(problem, solution.parameters, *place), 0, -1)
         *levels, residual = known.reshape(-1, *grid.shape)
         better = [u + e for u, e in zip(levels, errors, strict=True)]
-        last = [] if t is None else [jnp.zeros(grid.shape)]
+        last = [jnp.zeros(grid.shape)] * len(times)
         return grid.residual(t, *better, *last) - grid.residual(t, *levels, *last) + residual
 
     if grid.time is None:

@@ -214,7 +214,7 @@ def _parts(equation: Equation, problem: Any) -> dict[str, list[Condition]]:
     asked = [("equation", equation.residual)]
     asked += [(f"{name} {end}", residual) for name, end, residual in equation.faces]
     for label, residual in asked:
-        for _ in as_tuple(residual(problem, _wave(equation, problem, shift=0.0))):
+        for _ in as_tuple(residual(problem, equation.nothing)):
             parts.setdefault(label, []).append(next(conditions))
     return parts
 

@@ -178,6 +178,22 @@ def test_ledger_has_every_chapter_and_keeps_its_bounds(ledger):
             assert r["at_least"] is None or r["value"] >= r["at_least"], key
 
 
+def wrong_verdicts(text, values):
+    """Yield rows of a table that name the one ahead beside a factor that says otherwise."""
+    for row in re.findall(r"^\| \d.*$", text, re.MULTILINE):
+        verdict = row.split(" | ")[3]
+        factors = [values[key] for key in re.findall(r"::(\w+\.\w+):", verdict)]
+        if not factors or min(factors) <= 1:
+            yield row
+
+
+def test_the_page_that_decides_names_the_one_ahead(ledger):
+    values = {k: r["value"] for chapter in ledger.values() for k, r in chapter["results"].items()}
+    text = (ROOT / "book" / "decide.md").read_text(encoding="utf-8")
+    assert list(wrong_verdicts(text, values)) == []
+    assert list(wrong_verdicts(text, dict.fromkeys(values, 0.9)))
+
+
 def test_bounds_are_close_or_say_why_not(ledger):
     far = far_bounds(ledger)
     assert not far, "\n".join(["farther than CLOSE, without a reason:", *far])
