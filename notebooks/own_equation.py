@@ -1073,7 +1073,7 @@ print(f"corner: believed {corner[0]:.0e}, true {corner[1]:.0e}")
 # %% tags=["hide-input"]
 wrong_parts = max(mismatch(noted, better, again).values())
 note("wrong_mismatch", wrong_parts, "relative", at_most=1e-12, **rounding)
-note("wrong_believed", believed, at_most=5e-6)
+note("wrong_believed", believed, at_most=4e-6)
 note("wrong_true", true, at_least=0.08)
 gap = parts["x periodic, derivative 1"]
 note("corner_gap", gap, "relative", at_least=0.8)

@@ -41,11 +41,8 @@ class Comparison:
 
     def table(self, caption: str, **quantities: Callable[[Any], float]) -> Table:
         """Return a row for each method: the median of each quantity and, behind it, its range."""
-        measured = {title: self.measure(quantity) for title, quantity in quantities.items()}
-        rows = [
-            {"method": name, **{title: spread(of[name]) for title, of in measured.items()}}
-            for name in self.runs
-        ]
+        every = [(title, self.measure(quantity)) for title, quantity in quantities.items()]
+        rows = [{"method": m} | {title: spread(of[m]) for title, of in every} for m in self.runs]
         return Table(caption, rows, " ".join(["method", *quantities]))
 
     def draw(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+Pair = tuple[FloatArray, FloatArray]
 F = TypeVar("F")  # a function
 
 
@@ -64,6 +65,13 @@ def by_name(name: str, value: str | F, known: Mapping[str, F]) -> F:
         names = ", ".join(map(repr, known))
         raise ValueError(f"{name}={value!r}: allowed are {names}, or a function")
     return known[value]
+
+
+def refuse(why: str, **options: Any) -> None:
+    """Raise ``ValueError`` for the first option that is given, where none of them has a meaning."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name}={value!r}{why}")
 
 
 def require_widths(widths: Sequence[int]) -> tuple[int, ...]:

@@ -44,10 +44,9 @@ def choose_device(framework: str, devices: Sequence[Record] | None = None) -> Re
     found = check_devices(framework) if devices is None else devices
     mine = {line["device"]: line["problem"] for line in found if line["framework"] == framework}
     device = next((name for name in ("cuda", "cpu") if name in mine and not mine[name]), None)
-    reason = ", ".join(
-        f"{DEVICES.get(name, name)} has {problem or 'float64 and right second derivatives'}"
-        for name, problem in mine.items()
-    )
+    fine = "float64 and right second derivatives"
+    states = (f"{DEVICES.get(name, name)} has {fault or fine}" for name, fault in mine.items())
+    reason = ", ".join(states)
     if device == "cpu" and len(mine) > 1:
         reason += ", so the choice falls back to the CPU"
     return {"framework": framework, "device": device, "reason": reason or "no device was found"}

@@ -15,15 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from opifex_tutorials.losses.jax_system import (
-    Condition,
-    Field,
-    Formulation,
-    Trial,
-    centered,
-    derivative,
-    interior,
-)
+from opifex_tutorials.losses import jax_system
+from opifex_tutorials.losses.jax_system import Field, Formulation, derivative
 
 FEWER = 8  # a face has an eighth of the points
 
@@ -60,7 +53,7 @@ class Equation:
     def __call__(self, problem: Any, points: int) -> Formulation:
         """Return the formulation for a problem."""
         bounds, few = problem.bounds, max(1, points // FEWER)
-        conditions = list(self._asked(problem, self.residual, interior(bounds), points))
+        conditions = list(self._asked(problem, self.residual, jax_system.interior(bounds), points))
         for name, end, residual in self.faces:
             conditions += self._asked(problem, residual, _on_face(bounds, name, end), few)
 
@@ -69,7 +62,7 @@ class Equation:
                 return self.reach * self.inputs(problem)(*point)
             inputs: list[jax.Array] = []
             for z, (name, ends) in zip(point, bounds.items(), strict=True):
-                scaled = centered(z, *ends)
+                scaled = jax_system.centered(z, *ends)
                 ring = jnp.cos(jnp.pi * scaled), jnp.sin(jnp.pi * scaled)
                 inputs += ring if name in self.periodic else (scaled,)
             return self.reach * jnp.stack(inputs)
@@ -77,7 +70,7 @@ class Equation:
         def candidate(N: Field) -> Field:
             return N if self.trial is None else self.trial(problem, N)
 
-        return Formulation(Trial(features, candidate), tuple(conditions), self.fields)
+        return Formulation(jax_system.Trial(features, candidate), tuple(conditions), self.fields)
 
     def nothing(self, *point: jax.Array) -> jax.Array:
         """Return zero for each unknown: a field to count with what a residual returns."""
@@ -90,7 +83,7 @@ class Equation:
             def one(u: Field, i: int = i) -> Field:
                 return as_fields(residual(problem, u))[i]
 
-            yield Condition(one, place, len(problem.bounds), points)
+            yield jax_system.Condition(one, place, len(problem.bounds), points)
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:
@@ -109,7 +102,7 @@ def as_fields(values: Any) -> tuple[Field, ...]:
 
 
 def _on_face(bounds: Any, name: str, end: str) -> Callable[[jax.Array], tuple[Any, ...]]:
-    inside, axis = interior(bounds), list(bounds).index(name)
+    inside, axis = jax_system.interior(bounds), list(bounds).index(name)
 
     def place(z: jax.Array) -> tuple[Any, ...]:
         point = list(inside(z))

@@ -22,6 +22,7 @@ from opifex_tutorials.models.flax_mlp import MLP
 from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.validation import FloatArray
 
+Widths = tuple[int, ...]  # of the hidden layers
 Field = Callable[..., jax.Array]  # scalar coordinates -> a scalar
 Operator = Callable[[Any, Field], Field]  # (problem, candidate) -> what to evaluate of it
 Points = tuple[jax.Array, ...]  # for each condition, points of the unit cube, shape (n, dimension)
@@ -137,9 +138,7 @@ class Program:
         hidden: widths of the hidden layers.
     """
 
-    def __init__(
-        self, formulate: Formulate, problem: Any, points: int, hidden: Sequence[int]
-    ) -> None:
+    def __init__(self, formulate: Formulate, problem: Any, points: int, hidden: Widths) -> None:
         enable_float64()
         register(type(problem))  # type: ignore[arg-type]  # a cached function: types are hashable
         self.formulate, self.points = formulate, points
@@ -260,13 +259,11 @@ class Kind:
     kind: type
     dimension: int
     points: int
-    hidden: tuple[int, ...]
+    hidden: Widths
     problem: Any = field(compare=False)
 
 
-def compile_program(
-    formulate: Formulate, problem: Any, points: int, hidden: tuple[int, ...]
-) -> Program:
+def compile_program(formulate: Formulate, problem: Any, points: int, hidden: Widths) -> Program:
     """Compile a formulation once per process: seeds and problems of the same kind share it."""
     kind, dimension = type(problem), len(problem.bounds)
     return compile_kind(Kind(formulate, kind, dimension, points, hidden, problem))

@@ -16,13 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_choice,
-    require_inside,
-    require_integer,
-)
+from opifex_tutorials import validation
+from opifex_tutorials.validation import FloatArray
 
 BOXES = ("periodic", "neumann")  # boundaries of a game that is not on all of space
 #: Smallest and largest allowed value of each parameter, and what goes wrong beyond.
@@ -46,7 +41,7 @@ RANGES = {
 def _check_ranges(parameters: Any) -> None:
     for name, (low, high, reason) in RANGES.items():
         try:
-            require_between(name, getattr(parameters, name, low), low, high)
+            validation.require_between(name, getattr(parameters, name, low), low, high)
         except ValueError as error:
             raise ValueError(f"{error}: {reason}") from None
 
@@ -70,7 +65,7 @@ class Coupling:
     exponent: float = 2.0
 
     def __post_init__(self) -> None:
-        require_choice("kind", self.kind, ("none", "linear", "power", "logarithm"))
+        validation.require_choice("kind", self.kind, ("none", "linear", "power", "logarithm"))
         _check_ranges(self)
 
     def __call__(self, m: Any, log: Any = np.log) -> Any:
@@ -140,11 +135,11 @@ class MeanFieldGame:
 
     def __post_init__(self) -> None:
         _check_ranges(self)
-        require_integer("dimension", self.dimension, 1, 1000)
+        validation.require_integer("dimension", self.dimension, 1, 1000)
 
     def require_box(self, name: str = "boundary") -> None:
         """Raise ``ValueError``, of an argument ``name``, for a game on all of space."""
-        require_choice(name, self.boundary, BOXES)
+        validation.require_choice(name, self.boundary, BOXES)
 
     @property
     def bounds(self) -> dict[str, tuple[float, float]]:
@@ -204,7 +199,7 @@ class MeanFieldGame:
 
     def _points(self, xp: Any, t: Any, x: Any) -> tuple[Any, Any]:
         if xp is np:
-            t, *x = require_inside(self.bounds, t, *x)
+            t, *x = validation.require_inside(self.bounds, t, *x)
             return t, x
         zero = 0 * (t + sum(x))  # broadcasts in every framework
         return t + zero, [x_i + zero for x_i in x]

@@ -21,9 +21,8 @@ DEFAULT_AMPLITUDES = (1.0, 0.0, 0.5)
 def sine_series(coefficients: Sequence[Any], *x: Any) -> Any:
     r"""Return :math:`\sum_k c_k \prod_i \sin k\pi x_i`, for arrays of NumPy and of JAX alike."""
     sin = x[0].__array_namespace__().sin
-    return sum(
-        c * math.prod(sin(k * np.pi * x_i) for x_i in x) for k, c in enumerate(coefficients, 1)
-    )
+    terms = enumerate(coefficients, 1)
+    return sum(c * math.prod(sin(k * np.pi * x_i) for x_i in x) for k, c in terms)
 
 
 class Evolution:

@@ -24,27 +24,19 @@ from scipy import sparse
 from scipy.interpolate import make_interp_spline
 from scipy.sparse.linalg import splu
 
+from opifex_tutorials import validation
 from opifex_tutorials.models.traces import Trace
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.solvers.mfg_grid import MeanFieldGameGridSolution, solve_mfg_grid
 from opifex_tutorials.solvers.mfg_scheme import Boundary, MeanFieldGameScheme
 from opifex_tutorials.training.loop import levenberg_marquardt
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_choice,
-    require_inside,
-    require_integer,
-    require_multiple,
-)
+from opifex_tutorials.validation import FloatArray, Pair
 
 FITTING_STEPS = 15  # of Levenberg-Marquardt for each weight, from the fit before
 BENDS = 100  # times for the integral of the squared bend; it must see every parameter
 
 
-def wall_sensitivity(
-    solution: MeanFieldGameGridSolution, quantity: str = "slope"
-) -> tuple[FloatArray, FloatArray]:
+def wall_sensitivity(solution: MeanFieldGameGridSolution, quantity: str = "slope") -> Pair:
     """Return how the density answers to what happens at the lower wall, on each step.
 
     One sparse factorization of both linearized equations serves all answers; see
@@ -58,12 +50,11 @@ def wall_sensitivity(
         The times that the boundary is evaluated at, shape (steps,), and the derivatives of the
         density, shape (steps + 1, cells, steps).
     """
-    require_choice("quantity", quantity, ("slope", "flux"))
+    validation.require_choice("quantity", quantity, ("slope", "flux"))
     s = solution.scheme
     if s.boundary is None:
         raise ValueError("solution with boundary=None: allowed are solutions with walls")
-    u = solution.values[:-1].ravel()
-    m = s.average(solution.densities)
+    u, m = solution.values[:-1].ravel(), s.average(solution.densities)
     delta, coupling = s.jumps(u), sparse.diags(s.game.coupling.derivative(m))
     B, E = s.matrix(s.rates(delta)), s.curvature(delta, m)
     both = splu(sparse.bmat([[B, -coupling], [E, B.T]]).tocsc())
@@ -135,7 +126,7 @@ class _Fit:
         value, bend = self.trace(parameters, self.times)
         return self._stack(value, bend, self.offset)
 
-    def linearize(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def linearize(self, parameters: FloatArray) -> Pair:
         value, bend, slopes, bends = self.trace.linearize(parameters, self.times)
         nothing = np.zeros((len(self.offset), 1))
         return self._stack(value, bend, self.offset), self._stack(slopes, bends, nothing)
@@ -183,13 +174,13 @@ def learn_boundary(
         ValueError: for a bad argument, no observations, or a trace for another horizon.
         ConvergenceError: if the grid solver does not converge.
     """
-    require_multiple("cells", cells, 2)
-    require_between("noise", noise, 1e-9, 1e3)
-    require_integer("weights", weights, 1, 40)
+    validation.require_multiple("cells", cells, 2)
+    validation.require_between("noise", noise, 1e-9, 1e3)
+    validation.require_integer("weights", weights, 1, 40)
     bounds = {"t": (0.0, game.horizon), "x": interval, "density": (-1e6, 1e6)}
-    times, places, observed = (a.ravel() for a in require_inside(bounds, t, x, density))
-    require_integer("number of observations", len(observed), 1, 10**6)
-    require_between("horizon of the trace", trace.horizon, game.horizon, game.horizon)
+    times, places, observed = (a.ravel() for a in validation.require_inside(bounds, t, x, density))
+    validation.require_integer("number of observations", len(observed), 1, 10**6)
+    validation.require_between("horizon of the trace", trace.horizon, game.horizon, game.horizon)
     unit = noise * np.sqrt(len(observed))
 
     latest = dict[int, MeanFieldGameGridSolution]()
@@ -201,7 +192,7 @@ def learn_boundary(
         latest[n] = solve_mfg_grid(game, cells=n, steps=n, start=latest.get(n), **options)
         return latest[n].density(times, places)
 
-    def compare() -> tuple[FloatArray, FloatArray]:
+    def compare() -> Pair:
         m, rough = predict(cells), predict(cells // 2)
         return m, (m + (m - rough) / 3 - observed) / unit
 

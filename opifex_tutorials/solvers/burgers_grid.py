@@ -111,11 +111,7 @@ def _etdrk4_coefficients(linear: FloatArray, h: float) -> tuple[FloatArray, ...]
     circle = np.exp(1j * np.pi * (np.arange(CONTOUR_POINTS) + 0.5) / CONTOUR_POINTS)
     z = h * linear[:, None] + circle
     e = np.exp(z)
-    return (
-        np.exp(h * linear / 2),
-        np.exp(h * linear),
-        h * np.mean((np.exp(z / 2) - 1) / z, axis=1).real,
-        h * np.mean((-4 - z + e * (4 - 3 * z + z**2)) / z**3, axis=1).real,
-        h * np.mean((2 * (2 + z + e * (z - 2))) / z**3, axis=1).real,
-        h * np.mean((-4 - 3 * z - z**2 + e * (4 - z)) / z**3, axis=1).real,
-    )
+    q, f1 = (np.exp(z / 2) - 1) / z, (-4 - z + e * (4 - 3 * z + z**2)) / z**3
+    f2, f3 = (2 * (2 + z + e * (z - 2))) / z**3, (-4 - 3 * z - z**2 + e * (4 - z)) / z**3
+    means = (h * np.mean(values, axis=1).real for values in (q, f1, f2, f3))
+    return np.exp(h * linear / 2), np.exp(h * linear), *means

@@ -1,8 +1,8 @@
 """Mean field games by a classical method: Picard or Newton on a conservative grid scheme."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -10,19 +10,15 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import NdBSpline, RectBivariateSpline, make_interp_spline
 from scipy.sparse.linalg import LinearOperator, gmres
 
+from opifex_tutorials import validation
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.solvers.mfg_scheme import Boundary, MeanFieldGameScheme
 from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_choice,
-    require_inside,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, Pair
 
 # Cells beyond a periodic or mirroring wall; a spline forgets its ends by 2 + √3 per cell.
 PADDING = 8
+Iterate = Callable[[FloatArray, FloatArray, str], Pair]  # (u, m, method) -> u and m
 
 
 @dataclass(frozen=True)
@@ -81,37 +77,30 @@ class MeanFieldGameGridSolution:
     def _points(self, t: ArrayLike, x: tuple[ArrayLike, ...]) -> list[FloatArray]:
         s = self.scheme
         box = dict.fromkeys(self.game.bounds, (s.low, s.high))
-        return require_inside(box | {"t": (0.0, s.t[-1])}, t, *x)
+        return validation.require_inside(box | {"t": (0.0, s.t[-1])}, t, *x)
 
     @cached_property
     def _splines(self) -> list[Any]:
-        if self.scheme.dimension > 1:
-            return self._tensor_splines()
-        s, x, u, log_m = self.scheme, self.scheme.x, self.values, np.log(self.densities)
+        s, d, x = self.scheme, self.scheme.dimension, self.scheme.x
+        u, log_m = (f.reshape(-1, *[s.J] * d) for f in (self.values, np.log(self.densities)))
         if s.boundary is None:
             beyond = np.pad(np.arange(s.J), PADDING, mode="wrap" if s.is_periodic else "symmetric")
             x = x[0] + s.h * np.arange(-PADDING, s.J + PADDING)
-            u, log_m = u[:, beyond], log_m[:, beyond]
-            faces, slopes = (x[1:] + x[:-1]) / 2, np.diff(u) / s.h
-            box: list[float | None] = [None] * 4
-        else:
+            for axis in range(1, d + 1):
+                u, log_m = (np.take(field, beyond, axis) for field in (u, log_m))
+        if d > 1:
+            return self._tensor_splines(x, u, log_m)
+        faces, slopes, box = (x[1:] + x[:-1]) / 2, np.diff(u) / s.h, list[Any]([None] * 4)
+        if s.boundary is not None:
             faces, box = np.hstack([s.low, s.faces, s.high]), [0, s.t[-1], s.low, s.high]
-            slopes = np.pad(np.diff(u) / s.h, ((0, 0), (1, 1)))
+            slopes = np.pad(slopes, ((0, 0), (1, 1)))
             slopes[:, 0], slopes[:, -1] = (s.boundary(s.t, wall)[0] for wall in (s.low, s.high))
-        return [
-            RectBivariateSpline(s.t, x, u, bbox=box),
-            RectBivariateSpline(s.t, x, log_m, bbox=box),
-            # Linear in time, as the average ū of the scheme.
-            RectBivariateSpline(s.t, faces, -s.game.kinetic * slopes, bbox=box, kx=1),
-        ]
+        spline = partial(RectBivariateSpline, s.t, bbox=box)
+        # Linear in time, as the average ū of the scheme.
+        return [spline(x, u), spline(x, log_m), spline(faces, -s.game.kinetic * slopes, kx=1)]
 
-    def _tensor_splines(self) -> list[NdBSpline]:
+    def _tensor_splines(self, x: Any, u: Any, log_m: Any) -> list[NdBSpline]:
         s, d = self.scheme, self.scheme.dimension
-        beyond = np.pad(np.arange(s.J), PADDING, mode="wrap" if s.is_periodic else "symmetric")
-        x, shape = s.x[0] + s.h * np.arange(-PADDING, s.J + PADDING), (s.N + 1, *[s.J] * d)
-        u, log_m = self.values.reshape(shape), np.log(self.densities).reshape(shape)
-        for axis in range(1, d + 1):
-            u, log_m = (np.take(field, beyond, axis) for field in (u, log_m))
         splines = [_tensor_spline([s.t, *[x] * d], f, [3] * (d + 1)) for f in (u, log_m)]
         for axis in range(1, d + 1):
             places = [s.t, *[x] * d]
@@ -121,9 +110,7 @@ class MeanFieldGameGridSolution:
         return splines
 
 
-def _tensor_spline(
-    axes: Sequence[FloatArray], values: FloatArray, degrees: Sequence[int]
-) -> NdBSpline:
+def _tensor_spline(axes: list[FloatArray], values: FloatArray, degrees: list[int]) -> NdBSpline:
     """Return the spline through values on a tensor grid."""
     knots = []
     for axis, degree in zip(axes, degrees, strict=True):  # each pass moves an axis to the end
@@ -178,14 +165,14 @@ def solve_mfg_grid(
         ValueError: for a bad argument.
         ConvergenceError: with the history, if the iteration does not reach the tolerance.
     """
-    require_choice("method", method, ("newton", "picard"))
-    share = require_between("damping", 0.5 if damping is None else damping, 1e-3, 1.0)
-    require_between("tolerance", tolerance, 1e-13, 1.0)
-    require_integer("iterations", iterations, 1, 10_000)
+    validation.require_choice("method", method, ("newton", "picard"))
+    share = validation.require_between("damping", 0.5 if damping is None else damping, 1e-3, 1.0)
+    validation.require_between("tolerance", tolerance, 1e-13, 1.0)
+    validation.require_integer("iterations", iterations, 1, 10_000)
     clock, history = Stopwatch(), History()
     scheme = MeanFieldGameScheme(game, cells, steps, order, boundary, interval, around)
 
-    def iterate(u: FloatArray, m: FloatArray, method: str) -> tuple[FloatArray, FloatArray]:
+    def iterate(u: FloatArray, m: FloatArray, method: str) -> Pair:
         square = np.inf
         while len(history.steps) < iterations and not np.isnan(square):
             new_u, new_m = (newton if method == "newton" else picard)(scheme, u, m)
@@ -212,9 +199,7 @@ def solve_mfg_grid(
         raise ConvergenceError(f"{error} after {spent}", history) from error
 
 
-def _start(
-    scheme: MeanFieldGameScheme, near: Any, iterate: Callable[..., Any]
-) -> tuple[FloatArray, ...]:
+def _start(scheme: MeanFieldGameScheme, near: Any, iterate: Iterate) -> tuple[FloatArray, ...]:
     """Return u and m to start from, flattened, and densities that tell where to limit θ."""
     if near is not None:
         points = scheme.t[:, None], *scheme.places
@@ -227,17 +212,13 @@ def _start(
     return u, m, scheme.densities(m)
 
 
-def picard(
-    scheme: MeanFieldGameScheme, u: FloatArray | None, m: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def picard(scheme: MeanFieldGameScheme, u: FloatArray | None, m: FloatArray) -> Pair:
     """Return the best response to the population, and the population that follows it."""
     u = scheme.best_response(m, u)
     return u, scheme.transport(scheme.rates(scheme.jumps(u)))
 
 
-def newton(
-    scheme: MeanFieldGameScheme, u: FloatArray, m: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def newton(scheme: MeanFieldGameScheme, u: FloatArray, m: FloatArray) -> Pair:
     r"""Return u after a step of Newton's method, and the population that follows it.
 
     Linearized at u and its population m, with B of the HJB equation and the derivative E of the

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from opifex_tutorials import validation
 from opifex_tutorials.losses.games import FORMULATIONS, Fields, fokker_planck_residual, hjb_residual
 from opifex_tutorials.losses.games_of_many import Setting, of_many
 from opifex_tutorials.losses.torch_system import Drawn, Formulate, Formulation, System, gauss, sobol
@@ -19,15 +20,11 @@ from opifex_tutorials.models.torch_mlp import MLP
 from opifex_tutorials.problems.game import MeanFieldGame, PathTerms
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import HELD_OUT, Advance, Schedule, levenberg_marquardt, train
-from opifex_tutorials.validation import (
-    FloatArray,
-    by_name,
-    require_choice,
-    require_inside,
-    require_integer,
-)
+from opifex_tutorials.validation import FloatArray, require_integer
 
 MANY = ("hard", "lifted")  # the formulations that are others in more than one dimension
+ONLY_MANY = f": allowed in more than one dimension, with a formulation among {MANY}"
+Sizes = Sequence[Any] | None  # of the hidden layers
 HIDDEN: dict[str, Sequence[Any]] = {"dense": (12, 12, 12), "symmetric": ((8, 4), (12, 12, 12))}
 # In more than one dimension, sizes of the weights at the start, over those of Glorot's rule. The
 # last layer starts near the data. The first one sums features of all coordinates: a network that
@@ -109,7 +106,7 @@ class MfgPinnSolution:
         return PathTerms(control, score, *rest)
 
     def _evaluate(self, part: Callable[[Fields], Tensor], *coordinates: ArrayLike) -> FloatArray:
-        arrays = require_inside(self.game.bounds, *coordinates)
+        arrays = validation.require_inside(self.game.bounds, *coordinates)
         found = self._at(part, np.stack([a.ravel() for a in arrays]))
         return found.reshape(-1, *arrays[0].shape)
 
@@ -134,7 +131,7 @@ def solve_mfg_pinn(
     optimizer: str = "levenberg_marquardt",
     architecture: str = "dense",
     sampling: str | None = None,
-    hidden: Sequence[Any] | None = None,
+    hidden: Sizes = None,
     harmonics: int | None = None,
     points: tuple[int, int] | None = None,
     steps: int | None = None,
@@ -207,20 +204,20 @@ def solve_mfg_pinn(
     clock, lifted = Stopwatch(), formulation == "lifted"
     many = game.dimension > 1 and formulation in MANY
     if not many:
-        _refuse(harmonics=harmonics, exploring=exploring)
+        validation.refuse(ONLY_MANY, harmonics=harmonics, exploring=exploring)
     usual = (600, 10, 10) if many else (800 if lifted else 400, 50, 50)
     asked = zip((steps, record_every), usual, strict=False)
     steps, record_every = (other if one is None else one for one, other in asked)
     stay = _multiple(record_every, usual[2]) if resample_every is None else resample_every
     sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
-    require_choice("sampling", sampling, ("gauss", "sobol"))
+    validation.require_choice("sampling", sampling, ("gauss", "sobol"))
     every = None if sampling == "gauss" else stay
     schedule = Schedule(seed, optimizer, steps, record_every, every, tolerance)
     if many or lifted:
         powers = (2 if game.boundary == "exact" else 1) if harmonics is None else harmonics
         setting = Setting(game, powers, lifted)
         formulation = partial(of_many, harmonics=powers, lifted=lifted)
-    formulate = by_name("formulation", formulation, FORMULATIONS)
+    formulate = validation.by_name("formulation", formulation, FORMULATIONS)
     widths, drawn = untrained(game, formulate, hidden, seed, architecture)
     start = drawn if start is None else _checked_start(start, drawn.size)
     counts = _counts(points, (2 * start.size, 1) if many else NODES[lifted])
@@ -239,13 +236,6 @@ def solve_mfg_pinn(
 def _multiple(record_every: int, least: int) -> int:
     require_integer("record_every", record_every, 1, 10**6)
     return record_every * -(-least // record_every)
-
-
-def _refuse(**options: int | None) -> None:
-    for name, value in options.items():
-        if value is not None:
-            where = f"allowed in more than one dimension, with a formulation among {MANY}"
-            raise ValueError(f"{name}={value!r}: {where}")
 
 
 def _checked_start(start: FloatArray, size: int) -> FloatArray:
@@ -303,14 +293,10 @@ def _where_the_crowd_is(
 
 
 def untrained(
-    game: MeanFieldGame,
-    formulate: Formulate,
-    hidden: Sequence[Any] | None,
-    seed: int,
-    architecture: str = "dense",
+    game: MeanFieldGame, formulate: Formulate, hidden: Sizes, seed: int, architecture: str = "dense"
 ) -> tuple[Widths, FloatArray]:
     """Return the widths of all layers of a network for the game, and random parameters."""
-    require_choice("architecture", architecture, tuple(HIDDEN))
+    validation.require_choice("architecture", architecture, tuple(HIDDEN))
     hidden = HIDDEN[architecture] if hidden is None else hidden
     corner = [torch.tensor([low], dtype=torch.float64) for low, _ in game.bounds.values()]
     features = formulate(game).trial(*corner).features

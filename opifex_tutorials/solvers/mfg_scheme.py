@@ -30,19 +30,12 @@ from scipy.special import exprel, spence
 
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.training.history import ConvergenceError, History
-from opifex_tutorials.validation import FloatArray, require_between, require_integer
+from opifex_tutorials.validation import FloatArray, refuse, require_between, require_integer
 
 Boundary = Callable[[FloatArray, float], tuple[ArrayLike, ArrayLike]]
 Control = Callable[[FloatArray, FloatArray], ArrayLike]  # (t, x) -> velocity
 POLICY_ITERATIONS = 50
 KEEP = (0.6, 0.5, 0.25, 0.0)  # tried in turn until the density is positive; 0 is implicit Euler
-
-
-def _check_plane(game: MeanFieldGame, **options: Any) -> None:
-    game.require_box("boundary in two dimensions")
-    for name, option in options.items():
-        if option is not None:
-            raise ValueError(f"{name}={option!r} in two dimensions: allowed is None")
 
 
 class _FactorsByStep:
@@ -102,7 +95,9 @@ class MeanFieldGameScheme:
         self.N = require_integer("steps", steps, 4, 20_000)
         self.order = require_integer("order", order, 1, 2)
         if self.dimension > 1:
-            _check_plane(game, boundary=boundary, interval=interval, around=around)
+            game.require_box("boundary in two dimensions")
+            options = {"boundary": boundary, "interval": interval, "around": around}
+            refuse(" in two dimensions: allowed is None", **options)
         self.game, box = game, list(game.bounds.values())[1]
         self.low, self.high = box if interval is None else interval
         require_between("interval[0]", self.low, *box)

@@ -8,19 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import ArrayLike
 
-from opifex_tutorials.losses.jax_system import (
-    Formulate,
-    Operator,
-    Program,
-    System,
-    compile_kind,
-    compile_program,
-    identity,
-)
-from opifex_tutorials.training.gradient import Block, adam, compile_block, initial_state, l_bfgs
+from opifex_tutorials.losses import jax_system
+from opifex_tutorials.losses.jax_system import Formulate, Operator, Program, System, compile_program
+from opifex_tutorials.training import gradient
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import Advance, Schedule, levenberg_marquardt, train
 from opifex_tutorials.validation import FloatArray, require_inside, require_integer
@@ -52,7 +44,7 @@ class PinnSolution:
         Raises:
             ValueError: for coordinates that do not, or lie outside of the domain.
         """
-        return self.apply(identity, *coordinates)
+        return self.apply(jax_system.identity, *coordinates)
 
     def apply(self, operator: Operator, *coordinates: ArrayLike) -> FloatArray:
         """Evaluate what an operator makes of the solution, such as its residual or its slope.
@@ -72,14 +64,14 @@ class PinnSolution:
 @lru_cache(maxsize=32)
 def _compile_optimizer(
     program: Program, name: str, block: int, steps: int
-) -> tuple[optax.GradientTransformationExtraArgs, Block]:
-    optimizer = adam(steps) if name == "adam" else l_bfgs()
-    return optimizer, compile_block(program.loss, optimizer, block)
+) -> tuple[gradient.Optimizer, gradient.Block]:
+    optimizer = gradient.adam(steps) if name == "adam" else gradient.l_bfgs()
+    return optimizer, gradient.compile_block(program.loss, optimizer, block)
 
 
 def forget_compiled() -> None:
     """Forget all compiled programs of this process, so that a timed solve pays for its own."""
-    compile_kind.cache_clear()
+    jax_system.compile_kind.cache_clear()
     _compile_optimizer.cache_clear()
     jax.clear_caches()
 
@@ -147,7 +139,7 @@ def train_pinn(
 def _optax(program: Program, start: FloatArray, block: int, name: str, steps: int) -> Advance:
     optimizer, advance_block = _compile_optimizer(program, name, block, steps)
     parameters = jnp.asarray(start)
-    state = initial_state(optimizer, parameters)
+    state = gradient.initial_state(optimizer, parameters)
 
     def advance(system: System) -> tuple[FloatArray, int]:
         nonlocal parameters, state

@@ -11,16 +11,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from opifex_tutorials import validation
 from opifex_tutorials.progress import progress
 from opifex_tutorials.training import levenberg_marquardt as lm
 from opifex_tutorials.training.history import ConvergenceError, Stopwatch
-from opifex_tutorials.validation import (
-    FloatArray,
-    require_between,
-    require_choice,
-    require_integer,
-    require_multiple,
-)
+from opifex_tutorials.validation import FloatArray
 
 # A block of steps on a sampled system -> parameters, and the number of steps taken: fewer than
 # asked for only if no further one lowers the loss.
@@ -43,13 +38,13 @@ class Schedule:
     tolerance: float
 
     def __post_init__(self) -> None:
-        require_integer("seed", self.seed, 0, 2**31)
-        require_choice("optimizer", self.optimizer, OPTIMIZERS)
-        require_integer("record_every", self.record_every, 1, 10**6)
-        require_multiple("steps", self.steps, self.record_every)
+        validation.require_integer("seed", self.seed, 0, 2**31)
+        validation.require_choice("optimizer", self.optimizer, OPTIMIZERS)
+        validation.require_integer("record_every", self.record_every, 1, 10**6)
+        validation.require_multiple("steps", self.steps, self.record_every)
         if self.resample_every is not None:
-            require_multiple("resample_every", self.resample_every, self.record_every)
-        require_between("tolerance", self.tolerance, 0.0, np.inf)
+            validation.require_multiple("resample_every", self.resample_every, self.record_every)
+        validation.require_between("tolerance", self.tolerance, 0.0, np.inf)
 
 
 class TrainingInterrupted(KeyboardInterrupt):

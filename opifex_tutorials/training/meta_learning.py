@@ -7,7 +7,7 @@ An *adaptation* is a function (start Î¸, data of a task) -> adapted parameters Ï
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import optax
 from opifex_tutorials.training.gradient import compile_block
 from opifex_tutorials.validation import require_between, require_integer
 
+Optimizer: TypeAlias = optax.GradientTransformation
 Parameters = Any  # a pytree of arrays
 Loss = Callable[[Parameters, Any], jax.Array]  # (parameters, data) -> a scalar
 Adapt = Callable[[Parameters, Any], Parameters]
@@ -47,7 +48,7 @@ def stack(tasks: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *tasks)
 
 
-def gradient_steps(loss: Loss, optimizer: optax.GradientTransformation, steps: int) -> Adapt:
+def gradient_steps(loss: Loss, optimizer: Optimizer, steps: int) -> Adapt:
     """Adapt by ``steps`` steps of any Optax optimizer, whose state starts anew for each task.
 
     Line searches, as of ``optax.lbfgs``, are included, but cannot be differentiated: use them with
@@ -63,9 +64,7 @@ def gradient_steps(loss: Loss, optimizer: optax.GradientTransformation, steps: i
     return adapt
 
 
-def head_only(
-    optimizer: optax.GradientTransformation, is_head: Parameters
-) -> optax.GradientTransformation:
+def head_only(optimizer: Optimizer, is_head: Parameters) -> Optimizer:
     """Let an optimizer move only the leaves where ``is_head`` is true.
 
     MAML with it is ANIL, "almost no inner loop" (Raghu et al. 2020, arXiv:1909.09157, section 4):
@@ -164,7 +163,7 @@ def reptile(loss: Loss, adapt: Adapt) -> MetaGradient:
 
 
 def meta_training(
-    meta_gradient: MetaGradient, optimizer: optax.GradientTransformation, sample: Sample, steps: int
+    meta_gradient: MetaGradient, optimizer: Optimizer, sample: Sample, steps: int
 ) -> Callable[[Parameters, jax.Array], tuple[Parameters, jax.Array]]:
     """Compile a meta-training: (start, key) -> (meta-learned start, mean loss of every step).
 
