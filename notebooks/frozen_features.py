@@ -35,7 +35,36 @@
 # {glue:text}`frozen_features.burgers_over_classical:.0f`. And it loses to the trained
 # network on a game that cannot be marched in time, and on a wave in six dimensions.
 
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-frozen-question", "caption": "What is asked: does a hidden layer have to be trained? Left: four networks of which all weights were drawn. Right: the same four hidden layers, and the last layer solved for, to follow a front of the Burgers equation (dotted), all on top of each other. Here they were given the front itself; this chapter gives them the equation alone."}}
+import matplotlib.pyplot as plt
+import numpy as np
+
+from opifex_tutorials.plotting import COLORS, MARKERS, show, style
+from opifex_tutorials.problems.burgers import BurgersProblem
+
+style()
+x = np.linspace(-1, 1, 201)
+front = BurgersProblem(viscosity=0.05).exact(1.0, x)
+figure, panels = plt.subplots(1, 2, sharey=True, figsize=(8, 3.2))
+for seed, color in enumerate(COLORS[:4]):
+    rng = np.random.default_rng(seed)
+    slopes, centers = rng.uniform(-6, 6, 60), rng.uniform(-1.4, 1.4, 60)
+    hidden = np.tanh(slopes * (x[:, None] - centers))
+    last = rng.normal(size=60) / 12, np.linalg.lstsq(hidden, front)[0]
+    for axes, beta in zip(panels, last, strict=True):
+        axes.plot(x, hidden @ beta, color=color, ls="-", lw=1.5)
+panels[1].plot(x, front, color=COLORS[4], ls=":", lw=4)
+panels[0].set(xlabel="x", ylabel="output", title="all layers drawn")
+panels[1].set(xlabel="x", title="last layer solved for")
+show(
+    figure,
+    alt="Left: four smooth curves that have nothing in common. Right: four "
+    "curves and a dotted front, which coincide.",
+)
+
 # %% [markdown]
+# {numref}`fig-frozen-question` shows what such a network can be made to follow.
+#
 # ## What you will learn
 #
 # - why a network with a frozen hidden layer is a basis, and a linear equation one
@@ -57,15 +86,42 @@
 #
 # Training moves weights $w$, centers $c$ and coefficients $\beta$. Freeze the first
 # two at random values, and $N$ is *linear* in what is left
-# {cite}`huang2006,dong2021`. The inputs $z$ fill $[-1, 1]$; the weights decide how
+# {cite}`huang2006,dong2021`, so that the loop of a training becomes a solve
+# ({numref}`fig-frozen-method`).
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-frozen-method", "caption": "A network that is not trained: the hidden layer is drawn once and stays (dashed), and the residual is linear in the last layer if the equation is linear. One least-squares problem finds it. For a nonlinear equation the arrow back is taken a few times."}}
+figure, axes = plt.subplots(figsize=(8, 2.8))
+axes.set(xlim=(0, 10), ylim=(0, 4))
+axes.axis("off")
+middle = {"ha": "center", "va": "center"}
+arrow = {"arrowstyle": "->", "color": COLORS[4], "lw": 1.5}
+layers = "hidden layer\n$\\tanh w_j \\cdot (z - c_j)$", "last layer\n$\\beta_j$"
+texts = ("inputs\n$z$", *layers, "residual\nat nodes")
+for k, (place, text) in enumerate(zip((0.8, 3.2, 6.1, 9), texts, strict=True)):
+    look = {"fc": "none", "ec": COLORS[(4, 4, 1, 1)[k]], "ls": "-"}
+    look |= {"boxstyle": "round,pad=0.5"} | ({"ls": "--"} if k == 1 else {})
+    axes.text(place, 2.1, text, bbox=look, **middle)
+for start, end in ((1.3, 1.75), (4.65, 5.1), (7.1, 8.2)):
+    axes.annotate("", (end, 2.1), (start, 2.1), arrowprops=arrow)
+for place, text in ((3.2, "drawn once, then frozen"), (6.1, "unknown")):
+    axes.text(place, 3.3, text, **middle)
+back = arrow | {"connectionstyle": "bar,angle=180,fraction=-0.25"}
+axes.annotate("", (6.1, 1.4), (9, 1.4), arrowprops=back)
+axes.text(7.5, 0.1, "least squares: solve, do not train", **middle)
+show(
+    figure,
+    alt="Boxes from left to right: inputs, hidden layer (drawn once, then "
+    "frozen), last layer (unknown), residual at nodes. An arrow for least "
+    "squares leads from the residual back to the last layer.",
+)
+
+# %% [markdown]
+# The inputs $z$ fill $[-1, 1]$; the weights decide how
 # quickly the features vary; centers beyond the interval let their sum bend near its
 # ends as well.
 
 
 # %%
-import numpy as np
-
-
 def draw(count, seed, largest=2.0):
     """Return weights and biases of features on [-1, 1]."""
     rng = np.random.default_rng(seed)
@@ -75,14 +131,9 @@ def draw(count, seed, largest=2.0):
 
 
 # %% [markdown]
-# Twelve of them, and a function that they can sum to:
+# {numref}`fig-features` has twelve of them, and a function that they can sum to:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-features", "caption": "Left: twelve features, drawn at random. Right: a sum of them (dashed) that follows two waves (solid); only its coefficients were solved for. None of the features looks like what they sum to."}}
-import matplotlib.pyplot as plt
-
-from opifex_tutorials.plotting import COLORS, MARKERS, show, style
-
-style()
 z = np.linspace(-1, 1, 401)
 weights, biases = draw(12, seed=0)
 twelve = np.tanh(np.outer(z, weights) + biases)
@@ -111,10 +162,10 @@ show(
 # $$
 # \hat u'' = \sum_j \beta_j \bigl( m \varphi_j'' + 2 m' \varphi_j' +
 # m'' \varphi_j \bigr), \qquad m = x (1 - x).
-# $$
+# $$ (eq-frozen-poisson)
 #
 # Ask for $-\hat u'' = f$ at many points: one row for each point, one column for
-# each feature. With $\tanh' = 1 - \tanh^2$:
+# each feature, which is a bracket of {eq}`eq-frozen-poisson`. With $\tanh' = 1 - \tanh^2$:
 
 # %%
 from opifex_tutorials.problems.linear import PoissonProblem, sine_series
@@ -123,12 +174,12 @@ poisson = PoissonProblem()
 nodes = np.polynomial.legendre.leggauss(120)[0][:, None]  # on [-1, 1]
 
 
-def system(weights, biases):
+def system(weights, biases, at=nodes):
     """Return matrix and right-hand side of the least-squares problem."""
-    phi = np.tanh(nodes * weights + biases)
+    phi = np.tanh(at * weights + biases)
     d_phi = 2 * weights * (1 - phi**2)  # z = 2x - 1
     dd_phi = -4 * weights * phi * d_phi
-    x = (nodes + 1) / 2
+    x = (at + 1) / 2
     A = -(x * (1 - x) * dd_phi + 2 * (1 - 2 * x) * d_phi - 2 * phi)
     return A, sine_series(poisson.source_amplitudes, x[:, 0])
 
@@ -159,12 +210,31 @@ print(f"numerical rank {np.linalg.matrix_rank(A, rtol=1e-14)}")
 # All digits are right, and the matrix is singular to rounding. Both have the same
 # reason. The features are smooth and resemble each other, so that some combinations
 # of them matter, as many as the rank says, and the rest change nothing. We do not need *the*
-# coefficients, only some that leave a small residual.
-#
+# coefficients, only some that leave a small residual. {numref}`fig-singular` has all
+# combinations in the order of how much they matter.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-singular", "caption": "The singular values of the matrix, largest first, and by how much of the right-hand side the first so many combinations miss. A few combinations carry the solution, and from where the rounding begins the rest carry nothing."}}
+left, values, _ = np.linalg.svd(A, full_matrices=False)
+parts = left.T @ f / np.linalg.norm(f)
+missed = np.sqrt(np.cumsum(parts[::-1] ** 2)[::-1])[1:]
+figure, axes = plt.subplots()
+count = np.arange(1, len(values) + 1)
+look = {"ms": 4, "lw": 1}
+axes.semilogy(count, values / values[0], "o-", label="singular value", **look)
+axes.semilogy(count[:-1], missed, "s--", label="right-hand side missed", **look)
+axes.set(xlabel="combinations of features", ylabel="relative size")
+axes.legend()
+show(
+    figure,
+    alt="Both curves fall over some twenty combinations from one to the level "
+    "of rounding, and stay there for all the others.",
+)
+
+# %% [markdown]
 # ### Why not the normal equations
 #
 # The textbook way, $A^T A \beta = A^T f$, squares the condition number. It costs digits of
-# the solution. Both ways for more and more features, five seeds each; the
+# the solution. {numref}`fig-poisson` has both ways for more and more features, five seeds each; the
 # matrix $A^T A$ gets a small multiple of the identity, without which it would not be
 # invertible. Beside them stands the classical neighbor: polynomials through
 # Chebyshev points, differentiated by a matrix $D$ {cite}`trefethen2000`.
@@ -426,22 +496,20 @@ Table("Errors and times, five seeds", rows, columns)
 #
 # $$
 # R(\beta) = \hat u_t + \hat u \hat u_x - \nu \hat u_{xx},
-# $$
+# $$ (eq-frozen-residual)
 #
 # is quadratic in $\beta$. In the direction of one coefficient, with
 # $a_j = t\,(1 - x^2)\,\varphi_j$, it changes by
 #
 # $$
 # J_j = \partial_t a_j + \hat u\, \partial_x a_j + \hat u_x\, a_j - \nu\, \partial_{xx} a_j .
-# $$
+# $$ (eq-frozen-jacobian)
 #
 # The method of *Gauss and Newton* solves one least-squares problem after the other:
 # $\beta \leftarrow \beta - \arg\min_d |J d - R|$. First the columns, from tanh and the
 # product rule, on 24 by 48 nodes, for the mild viscosity $\nu = 0.1$:
 
 # %%
-from opifex_tutorials.problems.burgers import BurgersProblem
-
 mild = BurgersProblem(viscosity=0.1)
 rules = [np.polynomial.legendre.leggauss(n)[0] for n in (24, 48)]
 t, x = (
@@ -470,7 +538,8 @@ def columns(w_t, w_x, biases):
 
 
 # %% [markdown]
-# Then Newton, from $\beta = 0$. The root mean square of the residual:
+# Then Newton, from $\beta = 0$, with {eq}`eq-frozen-residual` and
+# {eq}`eq-frozen-jacobian` as they stand. The root mean square of the residual:
 
 # %%
 from opifex_tutorials.models.random_features import draw_features
@@ -518,7 +587,7 @@ note("one_go_error", one_go, at_most=2e-5, at_least=3e-6)
 # N(t, s) = N(t_k, s) + (t - t_k) \sum_j \beta_j\,
 # \varphi_j\Bigl(2\,\frac{t - t_k}{h} - 1,\; 2 s - 1\Bigr),
 # \end{gathered}
-# $$
+# $$ (eq-slab)
 #
 # where $N = 0$ at the start, and $s(|x|) \in [0, 1]$ is the coordinate of
 # {doc}`first_pinn` that stretches the layer of width $\delta = 4\nu$: this trial function
@@ -526,7 +595,7 @@ note("one_go_error", one_go, at_most=2e-5, at_least=3e-6)
 # function, with derivatives to rounding, and the next slab begins there. The
 # features are drawn once and serve on all slabs.
 #
-# Here is the march, on equal slabs. `program` gives the residual, times
+# Here is the march of {eq}`eq-slab`, on equal slabs. `program` gives the residual, times
 # $\sqrt{x^2 + \delta^2}$ as in {doc}`first_pinn`, and its derivatives by $\beta$ at all nodes
 # $(\tau, s)$ of a unit square; the rest is the loop from above.
 
@@ -684,6 +753,10 @@ solution = burgers.runs["400 features"][0]
 lengths = np.diff([*(slab.start for slab in solution.slabs), 1])
 print("slabs:", *(f"{length:.3f}" for length in lengths))
 
+# %% [markdown]
+# Where are they wrong, by how much, and does one see the slabs?
+# {numref}`fig-error-map` answers for the first seed.
+
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-error-map", "caption": "Where the network with 400 frozen features is wrong: the error in time and in the stretched coordinate of half of the domain; vertical lines separate slabs. Their lengths differ little: here their control buys a guarantee rather than speed."}}
 s = np.linspace(0, 1, 101)
 places = np.asarray(unstretch(s, layer_width(problem)))
@@ -766,7 +839,7 @@ burgers.table(
 #
 # $$
 # \int |e(t, x)|\,dx \;\le\; \int_0^t \!\! \int |R(\tau, x)|\,dx\,d\tau .
-# $$
+# $$ (eq-bound)
 #
 # **Proof.** Subtract the equations of $\hat u$ and of $u$. Since
 # $\tfrac12 \hat u^2 - \tfrac12 u^2 = b\,e$ with the mean $b = (\hat u + u)/2$,
@@ -795,7 +868,7 @@ burgers.table(
 # viscosity, and no exponential of time. For heat, wave and Poisson, energy
 # estimates give similar bounds in $L^2$, with constants that are known: 1,
 # $1/(c\pi)$ and $1/(d\pi^2)$. `apply` evaluates any operator on a solution, the
-# residual for example, and the integral is a sum over nodes:
+# residual for example, and the right-hand side of {eq}`eq-bound` is a sum over nodes:
 
 # %%
 from opifex_tutorials.losses.burgers import burgers_residual
@@ -834,7 +907,7 @@ print(certificate)
 # trained network in stretched coordinates has them. So we train five with untouched
 # defaults, which are three layers of twelve and 600 steps, and watch their errors as they
 # learn; spoil the first network above in four degrees; and compare the bound with
-# the true error of all of them, the largest over 51 instants.
+# the true error of all of them, the largest over 51 instants, in {numref}`fig-certificate`.
 
 
 # %%
@@ -931,7 +1004,7 @@ Table("Bound over true error", rows, "networks bound_over_error")
 # ## Why the trained network stops earlier
 #
 # A slab of frozen features has 400 numbers to find, a trained network 373, for all
-# times. The error of the trained ones, step by step:
+# times. {numref}`fig-steps` has the error of the trained ones, step by step:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-steps", "caption": "The error of the trained networks while they train: five seeds, median and range. It goes on falling, ever more slowly. The line is the worst seed of frozen features."}}
 figure, axes = plt.subplots()
@@ -1299,13 +1372,14 @@ lead = medians["d6"][0] / medians["d6"][1]
 note("fit_6_lead", lead, RATIO, at_least=10)
 
 # %% [markdown]
-# In six dimensions the trained network is ahead by a factor of
+# In {numref}`fig-dimension` the two change places. In six dimensions the trained network is ahead by a factor of
 # {glue:text}`frozen_features.fit_6_lead:.0f` in the median, with a third of the parameters.
 # {doc}`high_dimensional_games` starts where this picture ends.
 #
 # ## The verdict
 #
-# Error against time on the Burgers problem of this chapter and of {doc}`first_pinn`:
+# Error against time on the Burgers problem of this chapter and of {doc}`first_pinn` is in
+# {numref}`fig-frozen-verdict`:
 
 # %% tags=["hide-input"]
 classical = [(grid_seconds, grid_error)]
@@ -1494,6 +1568,70 @@ for seed in range(5):
     found.append(relative_l2(u, poisson.exact(points)))
 print(f"sines: {spread(found)}")
 assert max(found) < 1e-10
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
+# ```{exercise} A range without the answer
+# :label: exercise-choose
+#
+# A small question of research. This chapter knew good ranges of weights, or chose
+# them by the error. Choose the range for Poisson with 40 features by what you would
+# have for an equation of your own: the residual, at nodes that the solve did not see.
+# Let the solve have 44 nodes. How much worse is the error than with the best range?
+# And what if you look at the residual at the nodes of the solve?
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-choose
+# :class: dropdown
+# ````
+#
+# New nodes are half-way between the old ones. {numref}`fig-range` shows error and
+# residual over the ranges: here either residual chooses well, and only the one at
+# unseen nodes also says how bad the others are. Does that hold for more features, for
+# the slabs of Burgers, and when time and space have ranges of their own?
+
+# %% tags=["hide-input"]
+few = np.polynomial.legendre.leggauss(44)[0][:, None]
+halfway = (few[1:] + few[:-1]) / 2
+
+
+def judged(largest, seed):
+    """Return the error, and the residual at unseen nodes and at its own."""
+    one = draw(40, seed, largest)
+    beta = by_factorization(*system(*one, at=few))
+    pairs = (system(*one, at=places) for places in (halfway, few))
+    sizes = [np.sqrt(np.mean((A @ beta - f) ** 2)) for A, f in pairs]
+    return poisson_error(beta, *one), *sizes
+
+
+# %% tags=["hide-input"]
+ranges = np.logspace(-1, 2, 25)
+tried = [[judged(r, seed) for seed in range(5)] for r in ranges]
+tried = np.median(tried, axis=1).T
+best = tried[0].min()
+by_unseen, by_own = tried[0, tried[1:].argmin(axis=1)]
+print(f"best range {ranges[tried[0].argmin()]:.1f}: error {best:.0e}")
+print(f"by unseen nodes: {by_unseen / best:.1f} times the best error")
+print(f"by its own nodes: {by_own / best:.1f} times the best error")
+assert by_unseen < 10 * best
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-range", "caption": "Error and residual of 40 features against the range of their weights, medians of five seeds. Either residual has its least near that of the error, and can choose. To the right, where weights are large, the residual at the nodes of the solve looks far better than it is: steps pass between them."}}
+figure, axes = plt.subplots()
+labels = ("error", "residual, unseen nodes", "residual, nodes of the solve")
+for index, label in enumerate(labels):
+    look = {"color": COLORS[index], "marker": MARKERS[index], "ms": 4, "lw": 1}
+    axes.loglog(ranges, tried[index], label=label, **look)
+axes.set(xlabel="largest weight", ylabel="error, residual")
+axes.legend(fontsize=9, loc="upper center")
+show(
+    figure,
+    alt="Three valleys over the largest weight. Those of the error and of the "
+    "residual at unseen nodes have their bottom at about the same place.",
+)
 
 # %% [markdown]
 # ````{solution-end}
