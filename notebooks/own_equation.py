@@ -32,8 +32,64 @@
 # seeds; the estimate, which knew no answer, said {glue:text}`own_equation.estimate_worst:.0e`.
 # The classical method has the same error
 # {glue:text}`own_equation.lines_faster:.0f` times sooner.
+#
+# Why such care? {numref}`fig-own-question` shows three answers to one question.
+
+# %% tags=["hide-input"]
+from dataclasses import dataclass
+from typing import ClassVar
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from opifex_tutorials.losses.equation import Named
+from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
+from opifex_tutorials.solvers.method_of_lines import solve_by_lines
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Two phases on a ring, with numbers that may be wrong."""
+
+    diffusivity: float
+    rate: float
+    bounds: ClassVar = {"t": (0.0, 1.0), "x": (-1.0, 1.0)}
+
+
+def phases(problem, u, u_t, u_xx):
+    """Return what has to vanish."""
+    return u_t - problem.diffusivity * u_xx - problem.rate * (u - u**3)
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-own-question", "caption": "What is asked: which one is right? Three smooth curves, each the solution of an equation of phase separation at one time, from the same start (dotted). One has the numbers that were meant; in each of the others one number is wrong. No curve looks wrong."}}
+style()
+rings = {"A": Ring(1e-4, 4.0), "B": Ring(1e-4, 5.0), "C": Ring(4e-4, 5.0)}
+place = np.linspace(-1, 1, 257)
+figure, axes = plt.subplots(figsize=(7.2, 3.4))
+for (name, ring), line in zip(rings.items(), LINE_STYLES, strict=False):
+    lines = solve_by_lines(
+        ring,
+        Named(phases),
+        lambda ring, x: x**2 * np.cos(np.pi * x),
+        points=256,
+        tolerance=1e-3,
+    )
+    end = lines.values[-1]
+    axes.plot(place, [*end, end[0]], ls=line, label=name)
+begun = place**2 * np.cos(np.pi * place)
+axes.plot(place, begun, color=COLORS[4], ls=":", label="start")
+axes.set(xlabel="position x (length)", ylabel="u")
+axes.legend(fontsize=10)
+show(
+    figure,
+    alt="Three curves with a dip, steep sides, and a plateau, much alike; they "
+    "differ where they are steep and in the height of the plateau.",
+)
 
 # %% [markdown]
+# The right one is B. In A the rate is a fifth too small, and in C the diffusion four
+# times too large. What could have told you?
+#
 # ## What you will learn
 #
 # - how to state an equation, its data and its symmetry, and solve it by one call;
@@ -49,12 +105,42 @@
 #
 # $$
 # u_t = \kappa\,u_{xx} + r\,(u - u^3), \qquad u(0, x) = x^2 \cos \pi x,
-# $$
+# $$ (eq-allen-cahn)
 #
 # on a ring, $-1 \le x \le 1$, with $\kappa = 10^{-4}$ and $r = 5$. What you bring is a
 # *problem* (numbers and bounds), a *residual*, a *trial function* that has the initial
 # values built in, and the word *periodic*. (In a hurry? At the end there is a template to fill
-# in.) A problem is any frozen dataclass:
+# in.) {numref}`fig-own-method` shows the way from there to a decision.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-own-method", "caption": "The way of this chapter. Nothing in it needs to know the solution. The equation is stated twice; the first statement is trained, the second one checks: the first statement, before training, and the network, after it. It also serves the classical method that stands beside."}}
+figure, axes = plt.subplots(figsize=(8, 3.2))
+axes.set(xlim=(-0.2, 10), ylim=(0, 4))
+axes.axis("off")
+middle = {"ha": "center", "va": "center"}
+top = ("first statement\nresidual, trial", "network", "estimated\nerror")
+bottom = ("second statement\nby names", "classical\nmethod", "decide")
+for y, texts, color in ((3, top, COLORS[0]), (0.8, bottom, COLORS[1])):
+    frame = {"boxstyle": "round,pad=0.5", "fc": "none", "ec": color}
+    for x, text in zip((1.4, 5.2, 9), texts, strict=True):
+        axes.text(x, y, text, bbox=frame, **middle)
+way = {"arrowstyle": "->", "color": COLORS[4], "lw": 1.5}
+paths = [((a, y), (b, y)) for a, b in ((3, 4.2), (6.2, 7.9)) for y in (3, 0.8)]
+paths += [((9, 2.3), (9, 1.3)), ((2.9, 1.3), (8, 2.5))]
+for tail, tip in paths:
+    axes.annotate("", tip, tail, arrowprops=way)
+both = way | {"arrowstyle": "<->"}
+axes.annotate("", (1.4, 2.3), (1.4, 1.5), arrowprops=both)
+for x, y, text in ((0.7, 1.9, "mismatch"), (3.6, 3.3, "train")):
+    axes.text(x, y, text, style="italic", fontsize=11, **middle)
+show(
+    figure,
+    alt="Six boxes. The first statement leads to a network and its estimated "
+    "error, the second to a classical method; both end at a decision. The "
+    "second one also points to the first, as mismatch, and to the estimate.",
+)
+
+# %% [markdown]
+# A problem is any frozen dataclass:
 
 # %%
 from dataclasses import dataclass
@@ -109,8 +195,6 @@ def trial(problem, N):
 # %% tags=["hide-input"]
 import inspect
 from dataclasses import fields
-
-import numpy as np
 
 from opifex_tutorials.results import record
 
@@ -217,7 +301,7 @@ for name, difference in parts.items():
 # $$
 # d = s \,\mathrm{erf}\frac{s}{w} + \frac{w}{\sqrt\pi}\, e^{-s^2/w^2}, \qquad
 # w = 2 \sqrt{\kappa t},
-# $$
+# $$ (eq-own-seam)
 #
 # which is a smooth function of $s^2$ for $t > 0$.
 #
@@ -226,13 +310,13 @@ for name, difference in parts.items():
 #
 # $$
 # \Phi_t(v) = \frac{e^{rt} v}{\sqrt{1 + v^2 (e^{2rt} - 1)}} .
-# $$
+# $$ (eq-own-reaction)
 #
 # **Layers.** Where the sign changes, the solution becomes steep.
 #
 # All three are known before any training. So let the reaction act on data whose corner is
 # rounded. That is not the solution, since diffusion and reaction act at once and not in
-# turns, but it is close.
+# turns, but it is close. First {eq}`eq-own-seam`:
 
 # %%
 from jax.scipy.special import erf
@@ -246,7 +330,25 @@ def seam(problem, t, x):
 
 
 # %% [markdown]
-# And the guess:
+# What it makes of the corner, {numref}`fig-own-seam` shows.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-own-seam", "caption": "The start about the seam, where the ring closes: with its corner, and with the corner rounded as diffusion does it by the times given. What is rounded is a known function, so that no network has to find it."}}
+figure, axes = plt.subplots(figsize=(6.4, 3.2))
+beyond = np.linspace(0.93, 1.07, 201)
+around = np.abs(np.where(beyond > 1, beyond - 2, beyond))
+for now, line in zip((0.0, 0.03, 0.3, 1.0), LINE_STYLES, strict=False):
+    rounded = start(seam(problem, now, around)[1])
+    axes.plot(beyond - 1, rounded, ls=line, label=f"t = {now:g}")
+axes.set(xlabel="place beyond the seam (length)", ylabel="start, rounded")
+axes.legend()
+show(
+    figure,
+    alt="A valley about the seam, with a sharp corner at its bottom at time "
+    "zero, and ever rounder and higher at later times.",
+)
+
+# %% [markdown]
+# And the guess, {eq}`eq-own-reaction` of the rounded data:
 
 
 # %%
@@ -378,8 +480,27 @@ note("corner", corner, "relative", at_least=0.5)
 # All {glue:text}`own_equation.slips_caught:.0f` are caught. The least difference,
 # {glue:text}`own_equation.slips_least:.0e`, is one of diffusion, which with this $\kappa$ is a
 # small part of the sum; of two that say the same it is
-# {glue:text}`own_equation.disagreement:.0e`. It took seconds, and no training.
-#
+# {glue:text}`own_equation.disagreement:.0e` ({numref}`fig-own-slips`). It took seconds,
+# and no training.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-own-slips", "caption": "The difference of two statements for each of the twenty slips, against what counts as caught (dashed) and what two right statements show (dotted). A slip in a small term makes a small difference, and still stands far above rounding."}}
+figure, axes = plt.subplots()
+groups = ("$u_t$", "$\\kappa\\,u_{xx}$", "$r\\,u$", "$r\\,u^3$", "data")
+heights = np.reshape(differences, (5, 4))
+offsets = np.array([-0.24, -0.08, 0.08, 0.24])
+for k, row in enumerate(heights):
+    axes.plot(k + offsets, row, "o", color=COLORS[0], ms=6)
+axes.axhline(1e-6, color=COLORS[1], ls="--")
+axes.axhline(max(agreement.values()), color=COLORS[4], ls=":")
+axes.set(yscale="log", xticks=range(5), xlabel="where the slip is")
+axes.set(xticklabels=groups, ylabel="largest difference (relative)")
+show(
+    figure,
+    alt="Twenty points in five groups, all above the dashed line; those of "
+    "the diffusion are lowest. The dotted line of agreement is far below.",
+)
+
+# %% [markdown]
 # ## An exact solution that you choose
 #
 # Two statements that agree can still be solved wrongly. So choose a function $u^*$ and
@@ -661,7 +782,7 @@ note("slip_error", slip_error, at_least=0.12)
 #
 # ## Solve it
 #
-# The five seeds are trained in two processes, side by side. Thin layers need
+# Back to {eq}`eq-allen-cahn`. The five seeds are trained in two processes, side by side. Thin layers need
 # more points than the default: with half of them errors were some six times larger.
 
 # %%
@@ -756,12 +877,10 @@ networks.append(groups[0][2])
 errors = np.array([error(network) for network in networks])
 print(f"worst {errors.max():.1e}, median {np.median(errors):.1e}")
 
+# %% [markdown]
+# {numref}`fig-allen-cahn` has the solution, and the first of the networks on it.
+
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-allen-cahn", "caption": "Left: two phases separate, and the corner at the seam is rounded off. Right: the initial values and the solution at the end; the network (dashed) lies on the reference."}}
-import matplotlib.pyplot as plt
-
-from opifex_tutorials.plotting import COLORS, show, style
-
-style()
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
 look = {"shading": "gouraud", "rasterized": True}
 image = left.pcolormesh(t[:, 0], x, reference.values.T, **look)
@@ -831,28 +950,31 @@ note("inputs_gain", gain, "ratio", at_least=20)
 #
 # $$
 # F_h(\hat u + e) - F_h(\hat u) + F(\hat u) = 0 .
-# $$
+# $$ (eq-own-defect)
 #
 # What the grid does wrong on $\hat u$ cancels; what it does wrong on $e$ is a small part
 # of a small thing. This is the defect correction of {doc}`hybrid_solver`, used to judge
 # {cite}`stetter1978`. A second, finer grid tells whether the first was fine enough. Initial and boundary
 # values of the candidate are taken as right: it is `mismatch` that compares them.
+# `estimate_error` solves {eq}`eq-own-defect` for $e$:
 
 # %%
 from opifex_tutorials.verification import estimate_error
 
 
 def estimate(task):
-    """Return estimated over true size of the error, on a grid."""
+    """Return the estimated error at the places of the coarse grid."""
     network, points = task
     found = estimate_error(network, Named(formula), points=points)
-    every = found.values[:, :: points // COARSE]
-    true = reference.values - network(t, x)
-    return np.linalg.norm(every) / np.linalg.norm(true)
+    return found.values[:, :: points // COARSE]
 
 
 tasks = [(networks[0], 256), *((network, 512) for network in networks)]
-coarser, *ratios = side_by_side(estimate, tasks, "estimates")
+estimates = side_by_side(estimate, tasks, "estimates")
+true = [reference.values - network(t, x) for network, _ in tasks]
+size = np.linalg.norm
+pairs = zip(estimates, true, strict=True)
+coarser, *ratios = (size(guessed) / size(e) for guessed, e in pairs)
 print(f"coarser grid {coarser:.2f}, finer", np.round(ratios, 2))
 
 # %% tags=["hide-input"]
@@ -864,7 +986,30 @@ note("own_ratio_off", off, "factor", at_most=2)
 
 # %% [markdown]
 # On the finer grid the estimate is between {glue:text}`own_equation.own_ratio_least:.2f` and
-# {glue:text}`own_equation.own_ratio_most:.2f` times the true error. Is that luck? On the
+# {glue:text}`own_equation.own_ratio_most:.2f` times the true error. It is not only of the
+# right size, it is in the right places ({numref}`fig-own-estimate`).
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-own-estimate", "caption": "The error of the first network (left), from the reference, and its estimate (right), from the residual alone, in the same colors, on half of the ring; all is even. Errors grow with time, as the formula told; the estimate knows how much, and where."}}
+figure, panels = plt.subplots(1, 2, sharey=True, figsize=(9, 3.4))
+look = {"vmin": -8, "vmax": -4, "interpolation": "none", "aspect": "auto"}
+look |= {"origin": "lower", "extent": (0, 1, 0, 1)}
+for axes, values, title in zip(
+    panels, (true[1], estimates[1]), ("error", "estimate"), strict=True
+):
+    digits = np.log10(np.abs(values[::2, COARSE // 2 :]).T + 1e-12)
+    image = axes.imshow(digits, **look)
+    axes.grid(visible=False)
+    axes.set(xlabel="time t", title=title)
+panels[0].set(ylabel="position x (length)")
+figure.colorbar(image, ax=panels, label="log₁₀ of the size")
+show(
+    figure,
+    alt="Two maps over time and place that look alike: dark at the start, "
+    "brighter later, brightest at x = 0 and along the steep side.",
+)
+
+# %% [markdown]
+# Is that luck? On the
 # equations of this book the true error is known. Their formulas, and short
 # trainings, since an estimate has to be right for a bad network too:
 
@@ -961,12 +1106,36 @@ note("ratio_most", every.max(), "ratio", at_most=1.1)
 
 # %% [markdown]
 # All {glue:text}`own_equation.ratio_least:.2f` to
-# {glue:text}`own_equation.ratio_most:.2f`. Mean field games have their own grid for this,
+# {glue:text}`own_equation.ratio_most:.2f`; {numref}`fig-own-judged` has them beside those
+# of the Allen–Cahn equation.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-own-judged", "caption": "Estimated against true errors of all networks, five of each equation. On the diagonal an estimate is right; the networks of this chapter, for which the grid is coarse, lie a little off."}}
+figure, axes = plt.subplots(figsize=(6.4, 4.2))
+spots = {name: np.array(runs) for name, runs in judged.runs.items()}
+spots["Allen–Cahn"] = np.transpose([errors, ratios])
+for index, (name, (is_true, ratio)) in enumerate(
+    (name, pair.T) for name, pair in spots.items()
+):
+    look = {"color": COLORS[index % 5], "marker": (*MARKERS, "*")[index]}
+    axes.loglog(is_true, is_true * ratio, ls="", label=name, **look)
+ends = np.array(axes.get_xlim())
+axes.plot(ends, ends, color=COLORS[4], ls="-", lw=1, zorder=0)
+axes.set(xlabel="true error (relative L2)", ylabel="estimated error")
+axes.legend(fontsize=10)
+show(
+    figure,
+    alt="Points along the diagonal over several decades of error, in groups of "
+    "five for six equations.",
+)
+
+# %% [markdown]
+# Mean field games have their own grid for this,
 # in {doc}`hybrid_solver`.
 #
 # ## Decide
 #
-# What does the network buy here? The same accuracy by lines, error against time:
+# What does the network buy here? The same accuracy by lines, error against time
+# ({numref}`fig-own-decide`):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-own-decide", "caption": "Error against time on the Allen–Cahn equation: the network, five seeds, and the method of lines on four grids, alone and extrapolated from two of them. Lower left is better."}}
 from itertools import pairwise
@@ -1120,7 +1289,7 @@ def from_height(height):
 # Two starts, from the ground and from a height of four:
 
 # %%
-branches = {}
+branches, curves = {}, {}
 named = Named(lambda problem, u, u_xx: u_xx + problem.lam * jnp.exp(u))
 for height in (0.0, 4.0):
     branch = solve_equation(
@@ -1128,6 +1297,7 @@ for height in (0.0, 4.0):
     )
     doubt = estimate_error(branch, named, points=128, ends=ENDS)
     branches[height] = branch(0.5), np.abs(doubt.values).max()
+    curves[height] = branch
     print(f"top {branch(0.5):.6f}, estimated error {branches[height][1]:.0e}")
 
 # %% [markdown]
@@ -1146,6 +1316,22 @@ found = [branches[height][0] for height in branches]
 off = np.abs(np.subtract(found, tops))
 print(f"off by {off[0]:.0e} and {off[1]:.0e}")
 
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-own-branches", "caption": "Two solutions of one Bratu equation, and the parabolas about which the trial functions began (dotted). Each network went to the solution that was nearer; nothing in the residual prefers one of them."}}
+figure, axes = plt.subplots(figsize=(6.4, 3.2))
+inside = np.linspace(0, 1, 201)
+for index, (height, branch) in enumerate(curves.items()):
+    look = {"color": COLORS[index], "ls": LINE_STYLES[index]}
+    axes.plot(inside, branch(inside), label=f"from height {height:g}", **look)
+    parabola = 4 * height * inside * (1 - inside)
+    axes.plot(inside, parabola, color=COLORS[index], ls=":", lw=1.2)
+axes.set(xlabel="position x (length)", ylabel="u")
+axes.legend()
+show(
+    figure,
+    alt="Two arches over the unit interval: a flat one and a high one, each "
+    "near the dotted parabola from which it started.",
+)
+
 # %% tags=["hide-input"]
 most = {"at_most": 1e-8, "loose": "rounding level"}
 note("branch_off", off.max(), "absolute error", **most)
@@ -1153,7 +1339,7 @@ note("branches_apart", tops[1] - tops[0], "absolute", at_least=3)
 
 # %% [markdown]
 # Each network is right to {glue:text}`own_equation.branch_off:.0e`, and the two are
-# {glue:text}`own_equation.branches_apart:.1f` apart. Residual and estimate say "right" of
+# {glue:text}`own_equation.branches_apart:.1f` apart ({numref}`fig-own-branches`). Residual and estimate say "right" of
 # both. Which one you want is a question to the application.
 #
 # ## Two space dimensions
@@ -1311,10 +1497,39 @@ close_chapter("own_equation")
 # %% [markdown]
 # ## Exercises
 #
+# ```{exercise} Half a statement
+# :label: exercise-own-half
+#
+# Leave the initial values out of the second statement. What does `mismatch` say, and
+# why is that better than comparing what is left?
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-own-half
+# :class: dropdown
+# ````
+#
+# It refuses: at the start the candidate is fixed by its trial function, and the second
+# statement does not ask for that. A comparison of the rest would find nothing, and the
+# slips in the data, a fifth of those above, would pass.
+
+# %% tags=["hide-input"]
+try:
+    mismatch(problem, better, replace(again, faces=()))
+except ValueError as refusal:
+    print(refusal)
+else:
+    raise AssertionError("half a statement was taken for a whole one")
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
 # ```{exercise} Another ring
 # :label: exercise-own-ring
 #
-# Start Allen–Cahn from $u(0, x) = \tfrac12 \cos \pi x$ instead. Write trial function and second
+# Start {eq}`eq-allen-cahn` from $u(0, x) = \tfrac12 \cos \pi x$ instead. Write trial function and second
 # statement, and compare them. Is there still a gap at the seam? Which of the three
 # repairs is still needed?
 # ```
@@ -1405,6 +1620,50 @@ for intervals in (8, 16, 32):
 assert distances[0] > 2 * distances[1] > 4 * distances[2]
 
 # %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
+# ```{exercise} Ask a second seed
+# :label: exercise-own-second
+#
+# A small question of research. Many judge a network by another one that differs in
+# its seed only: what both say is believed. Take all ten pairs of the five networks
+# and compare the size of their difference with what it should be if their errors were
+# independent. Is a second seed a judge? What does it say of the network that was given
+# a wrong rate?
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-own-second
+# :class: dropdown
+# ````
+#
+# Independent errors add up in squares, so the difference of two networks should have
+# the size $\sqrt{e_1^2 + e_2^2}$.
+
+# %% tags=["hide-input"]
+from itertools import combinations
+
+wrongs = [network(t, x) - reference.values for network in networks]
+shares, angles = [], []
+for one, two in combinations(wrongs, 2):
+    independent = np.hypot(np.linalg.norm(one), np.linalg.norm(two))
+    shares.append(np.linalg.norm(one - two) / independent)
+    norms = np.linalg.norm(one) * np.linalg.norm(two)
+    angles.append(np.vdot(one, two) / norms)
+print(f"difference over expectation: {min(shares):.2f} to {max(shares):.2f}")
+print(f"correlations of errors: {min(angles):.2f} to {max(angles):.2f}")
+assert min(shares) > 1 / 3
+
+# %% [markdown]
+# Here it is a judge of the size: every pair tells it within a factor of three. It costs
+# a second training, where the estimate from the residual costs a coarse grid and also
+# tells the place. The errors of some pairs are alike, so that a part of them cancels in
+# the difference; how large that part may get, nobody knows beforehand. And whatever
+# seeds share is not seen at all: two networks with the wrong rate would agree as well,
+# and two with the corner. How would five seeds do, if you ask for their spread?
+#
 # ````{solution-end}
 # ````
 #
