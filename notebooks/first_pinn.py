@@ -401,10 +401,9 @@ def draw_error(axes, error, title=None):
     axes.grid(False)
     axes.set(xlabel="position x (length)", title=title)
     size, norm = np.abs(error).clip(1e-7, 1), LogNorm(1e-7, 1)
-    extent = (-1, 1, t[0, 0], t[-1, 0])
-    return axes.imshow(
-        size, norm=norm, extent=extent, origin="lower", aspect="auto"
-    )
+    look = {"extent": (-1, 1, t[0, 0], t[-1, 0]), "origin": "lower"}
+    look |= {"aspect": "auto", "interpolation": "none"}
+    return axes.imshow(size, norm=norm, **look)
 
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-wrong", "caption": "The network with the tiny loss. Left: at t = 1, near the middle. Right: the size of its error over the whole domain. It is wrong in and near the layer."}}
