@@ -965,6 +965,8 @@ sizes_of_noise = [float(largest_residual(nu)) for nu in viscosities]
 power = np.polyfit(np.log(viscosities), np.log(sizes_of_noise), 1)[0]
 print(f"noise follows the power {power:.2f} of the viscosity")
 assert abs(power + 1) < 0.1
+rounding = viscosities * sizes_of_noise / np.finfo(float).eps
+assert rounding.max() < 10  # no more than rounding: the residual is right
 
 # %% [markdown]
 # ````{solution-end}
