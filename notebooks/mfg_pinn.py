@@ -331,7 +331,7 @@ show(
 #
 # $$
 # u = g + 2\nu\,(T - t)\,N_u, \qquad m = m_0\, e^{t N_m},
-# $$ (eq-trial)
+# $$ (eq-game-trial)
 #
 # so that the terminal cost and the initial density hold exactly and the density is positive,
 # whatever the weights. The ring is built in as well: the network sees $x$ through $\cos 2\pi x$
@@ -359,7 +359,8 @@ show(
 )
 
 # %% [markdown]
-# In code (both inputs are scaled to fill $[-2, 2]$; `xp=torch` lets PyTorch evaluate the formulas of the game):
+# In code {eq}`eq-game-trial` reads as on paper (both inputs are scaled to fill $[-2, 2]$; `xp=torch` lets PyTorch evaluate
+# the formulas of the game):
 
 # %%
 import torch
