@@ -227,10 +227,10 @@ def march(cells, network=lambda t, x: (0 * t * x, 0 * t * x)):
 # Try it on a network of 20 steps, {numref}`fig-leftover`:
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-leftover", "caption": "Burgers at the final time. Left: network and exact solution look the same. Right: what the network lacks, and what a grid of 40 cells finds of it from the residual alone, without knowing the answer."}}
-network, fine = train(0, 20), np.linspace(-1, 1, 201)
-u, t, x = march(40, network)
-of_network = network(np.ones((1, 1)), fine)[0][0]
-found, answer = u - network(t, x)[0], problem.exact(1.0, fine)
+sample, fine = train(0, 20), np.linspace(-1, 1, 201)
+u, t, x = march(40, sample)
+of_network = sample(np.ones((1, 1)), fine)[0][0]
+found, answer = u - sample(t, x)[0], problem.exact(1.0, fine)
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
 left.plot(fine, answer, color=COLORS[2], ls="-.", label="exact")
 left.plot(fine, of_network, color=COLORS[3], ls=":", label="network")
@@ -692,8 +692,8 @@ close_chapter("hybrid_solver")
 # The size of the correction is the estimate. It misses only what the correction leaves.
 
 # %% tags=["hide-input"]
-u, t, x = march(40, network)
-of_network = network(t, x)[0]
+u, t, x = march(40, sample)
+of_network = sample(t, x)[0]
 estimate = relative_l2(of_network, u)
 truth = relative_l2(of_network, problem.exact(t, x))
 print(f"estimated {estimate:.2e}, true {truth:.2e}")
@@ -755,7 +755,7 @@ assert np.abs(u - honest(*at)[0]).max() < 1e-12
 gains = {}
 for name, case in (
     ("alone", ()),
-    ("20 steps", (network,)),
+    ("20 steps", (sample,)),
     ("80 steps", (train(0, 80),)),
 ):
     (coarse, t, x), (fine, *_) = (march(n, *case) for n in (40, 80))
