@@ -893,14 +893,14 @@ print(f"in the room: {counted[0]:.3f} at first, {counted[-1]:.3f} at the end")
 
 # %% [markdown]
 # ```{exercise} Who is right about the noise?
-# :label: exercise-noise
+# :label: exercise-told-noise
 #
 # What happens if you tell `learn_boundary` a tenth of the true noise? What if ten times as much?
 # Think first, then try it with 64 sensors.
 # ```
 
 # %% [markdown]
-# ````{solution-start} exercise-noise
+# ````{solution-start} exercise-told-noise
 # :class: dropdown
 # ````
 #

@@ -335,9 +335,9 @@ show(
 #
 # so that the terminal cost and the initial density hold exactly and the density is positive,
 # whatever the weights. The ring is built in as well: the network sees $x$ through $\cos 2\pi x$
-# only, since the data are even in $x$. {numref}`fig-chain` is the whole method.
+# only, since the data are even in $x$. {numref}`fig-game-chain` is the whole method.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-chain", "caption": "A PINN for a game. What is known goes in before the training: the ring into the inputs, the data into the trial functions. The training is left with the two equations."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-game-chain", "caption": "A PINN for a game. What is known goes in before the training: the ring into the inputs, the data into the trial functions. The training is left with the two equations."}}
 CHAIN = r"inputs:;$t$, $\cos 2\pi x$|network:;$N_u$, $N_m$|trial functions:;"
 CHAIN += r"$u$, $m$, with $g$, $m_0$|residuals of;both equations|training:;"
 CHAIN += "next weights"
