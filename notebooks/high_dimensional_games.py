@@ -607,7 +607,7 @@ record(f"{SAMPLED}_seconds", slowest, unit="s")
 print(f"of the known gain: {min(shares):.2f} to {max(shares):.2f}")
 print(f"by hand, d = 50: {by_hand:.2f}; standard error at most {noise:.1%}")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-two-paths", "caption": "Two paths from each of 300 starts, for the exact value with the same small wave, in ten dimensions. Along the line lies what paths from one start have in common, which no agent can change; away from it, what an agent who sees where it is going could gain. With little noise there is less of that."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-two-paths", "caption": "Two paths from each of 300 starts, for the exact value with the same small wave, in ten dimensions. Along the line lies what two paths from one start have in common: it is known at the start, and nobody can gain it. Away from it lies what chance made different, and only that counts. With little noise paths from one start stay alike."}}
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.8))
 for axes, viscosity in zip(panels, (0.005, 0.1), strict=True):
     shaken = Wavy(CosineGame(dimension=10, viscosity=viscosity), 1e-3)

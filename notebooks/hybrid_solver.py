@@ -632,7 +632,7 @@ note("longest_to_shortest", ratio, "s/s")
 drift = max(worst[name][2] for name in ("correct", "both"))
 note("extrapolated_drift", median[two][2] / drift, at_least=1)
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-mass", "caption": "How far the mass of the crowd is from one: a network, a distilled one with the same training, and the first one corrected on a grid of 40 cells (first seeds). A training comes near to conserving people; a grid whose books balance does it."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-mass", "caption": "How far the mass of the crowd is from one: a network, a distilled one with the same training, and the first one corrected on a grid of 40 cells (first seeds). Nothing in a training conserves people, so that the mass drifts by as much as the network is wrong; the grid of the correction keeps its books, and what is left comes from between its cells."}}
 kinds = {"network": "random", "distilled": "distilled"}
 drawn = {name: raced.runs[kind][0] for name, kind in kinds.items()}
 repair = {"cells": 40, "route": "correct", "network": drawn["network"]}
@@ -785,8 +785,8 @@ assert gains["80 steps"] < gains["20 steps"] < gains["alone"] / 2
 # :class: dropdown
 # ````
 #
-# As large as it is in $L^2$, a wave hurts by $k^3$. Law and measurement agree on where the gain falls below one: the
-# correction repairs long waves and spoils short ones.
+# All these waves are equally large in $L^2$; what the grid makes of them grows as $k^3$. Law and measurement agree on
+# where the gain falls below one: the correction repairs a network with long waves and spoils one with short ones.
 
 
 # %% tags=["hide-input"]

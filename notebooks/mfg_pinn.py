@@ -1050,9 +1050,9 @@ print(f"exploitability {saved:.1e}, error of the value {wrong:.1e}")
 # :class: dropdown
 # ````
 #
-# Larger, and most for long waves. A long wave carries people far before noise wipes out what it did; then they stand where
-# it is crowded, and there is more to gain from leaving. So the exploitability is not a norm of the error of the plan: it
-# weighs errors by what the crowd makes of them.
+# Larger, and most for the longest wave. We think that a long wave moves people who stay moved, where noise soon mixes
+# what a short one did; then they stand where it is crowded, and there is more to gain from leaving. In any case the
+# exploitability is not a norm of the error of the plan: it weighs errors by what the crowd makes of them.
 
 # %% tags=["hide-input"]
 added = []
