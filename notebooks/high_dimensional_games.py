@@ -36,7 +36,46 @@
 #
 # In {doc}`mfg_pinn` a person of the crowd is a point on a line. People differ in more than a place:
 # wealth, age, how far they live from work, what they think about ten questions. A crowd with $d$
-# attributes is a density over $d$ dimensions.
+# attributes is a density over $d$ dimensions. {numref}`fig-attributes` shows such people, and why a table of
+# their density does not fit into a computer.
+
+# %% tags=["hide-input"]
+import matplotlib.pyplot as plt
+import numpy as np
+
+from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
+from opifex_tutorials.problems.mean_field_games import CosineGame, MixtureGame
+from opifex_tutorials.results import close_chapter, record
+from opifex_tutorials.tables import Table
+
+style()
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-attributes", "caption": "Left: 25 people of a crowd with ten attributes, drawn from the density of one of the games below. A person is a line, three of them in color. How many people are near each such line, and where does each go? Right: what a grid needs to hold the answer at one time, against the memory of a computer."}}
+rng, people = np.random.default_rng(0), np.arange(1, 11)
+x = rng.random((10, 500))
+m = MixtureGame(dimension=10).density(0.0, *x)
+drawn = x[:, rng.random(500) < m / m.max()][:, :25]
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
+left.plot(people, drawn[:, 3:], color=COLORS[4], ls="-", lw=0.6, alpha=0.5)
+for n in range(3):
+    left.plot(people, drawn[:, n], marker=MARKERS[n], ms=5)
+left.set(xlabel="number of the attribute", xticks=people)
+left.set(ylabel="attribute (length)")
+sides, dimensions = (10, 20, 40), np.arange(1, 21)
+for n in sides:
+    label = f"{n} cells a side"
+    right.semilogy(dimensions, 8.0 * float(n) ** dimensions, label=label)
+right.axhline(64e9, color=COLORS[4], ls="-", label="64 gigabytes")
+right.set(xlabel="dimension d", xticks=(1, 5, 10, 15, 20))
+right.set(ylabel="memory for one field (bytes)")
+right.legend(fontsize=9)
+show(
+    figure,
+    alt="Left, tangled lines over ten attributes, three in color. Right, on a "
+    "logarithmic axis, three straight lines that rise steeply with d and cross "
+    "that of 64 gigabytes between six and ten dimensions.",
+)
 
 # %% [markdown]
 # ## What you will learn
@@ -60,13 +99,11 @@
 # -u_t - \nu\Delta u + \tfrac12|\nabla u|^2 &= F(t, x, m), & u(T) &= g, \\
 # m_t - \nu\Delta m - \nabla\cdot(m\nabla u) &= 0, & m(0) &= m_0.
 # \end{aligned}
-# $$
+# $$ (eq-crowd)
 #
 # How many cells does that take?
 
 # %%
-import numpy as np
-
 cells = {d: 20.0**d for d in (1, 2, 3, 5, 10, 50)}
 for d, count in cells.items():
     print(f"d = {d}: {count:.0e} cells, {8 * count:.0e} bytes at one time")
@@ -101,22 +138,11 @@ for d, count in cells.items():
 # grids in one dimension would do. A sum of three does not.
 
 # %%
-from opifex_tutorials.problems.mean_field_games import CosineGame, MixtureGame
-
 MAKE = {
     "cosine": lambda d: CosineGame(dimension=d),
     "mixture": lambda d: MixtureGame(dimension=d),
 }
 cosine, mixture = (make(10) for make in MAKE.values())
-
-# %% tags=["hide-input"]
-import matplotlib.pyplot as plt
-
-from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
-from opifex_tutorials.results import close_chapter, record
-from opifex_tutorials.tables import Table
-
-style()
 
 # %% [markdown]
 # Nobody can look at a density over ten dimensions. What can be seen is its *marginals*: the density
@@ -138,19 +164,47 @@ def marginal(solution, t, first=0, second=1, cells=20, others=128):
 # %% [markdown]
 # ## Derivatives at a linear cost
 #
-# The equations need $u_t$, $\nabla u$ and $\Delta u$. Nested automatic differentiation forms the
+# The equations {eq}`eq-crowd` need $u_t$, $\nabla u$ and $\Delta u$. Nested automatic differentiation forms the
 # Laplacian from $d$ second derivatives, one more pass through the network for each. But nobody asks
 # for the $d^2$ second derivatives, only for the sum of $d$ of them, and a sum can be carried forward.
 # If $z$ is a vector with known gradient and Laplacian, then so is $f(z)$:
 #
 # $$
 # \nabla f(z) = f'(z)\nabla z, \qquad \Delta f(z) = f'(z)\,\Delta z + f''(z)\,|\nabla z|^2.
-# $$
+# $$ (eq-forward)
 #
 # This is the *forward Laplacian* {cite}`li2024`. A linear layer acts on value, gradient and Laplacian
 # alike; for the tanh, $f' = 1 - f^2$ and $f'' = -2ff'$. The first layer sees features of single
 # coordinates, here $\cos 2\pi x_i$, so that $\partial_i z = W_i f_i'$: no array of $d \times d$ entries
-# is ever formed.
+# is ever formed. {numref}`fig-ways` has both ways side by side.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-ways", "caption": "Two ways to a Laplacian. Nested: a value, its gradient by a pass back through the network, and one more pass for each of the d coordinates. Forward: value f, gradient and Laplacian go through the network together, layer by layer, in one pass."}}
+NESTED = r"value $u$|$\nabla u$:;1 pass|$\partial_i^2 u$:;$d$ passes|"
+FORWARD = r"features:;$f, \nabla f, \Delta f$|linear layer:;"
+FORWARD += r"$Wf, W\nabla f, W\Delta f$|tanh:;chain rule|last layer:;"
+WAYS = {
+    "nested": NESTED + r"sum: $\Delta u$",
+    "forward": FORWARD + r"$u, \nabla u, \Delta u$",
+}
+figure, axes = plt.subplots(figsize=(8, 2.4))
+look = {"ha": "center", "va": "center"}
+for y, name, color in zip((1, 0), WAYS, COLORS, strict=False):
+    frame = {"boxstyle": "round", "fc": "none", "ec": color}
+    axes.text(-0.55, y, name, **look)
+    for n, text in enumerate(WAYS[name].replace(";", "\n").split("|")):
+        axes.text(n + 0.4, y, text, bbox=frame, fontsize=9, **look)
+        axes.text(n + 0.9, y, "→" if n < 3 else "", **look)
+axes.set(xlim=(-0.9, 4), ylim=(-0.5, 1.5))
+axes.axis("off")
+show(
+    figure,
+    alt="Two chains of boxes. Nested: value, gradient, one second derivative "
+    "after the other, their sum. Forward: features, linear layer, tanh, last "
+    "layer, each with a gradient and a Laplacian.",
+)
+
+# %% [markdown]
+# In code, {eq}`eq-forward` is three lines:
 
 # %%
 import torch
@@ -182,7 +236,8 @@ def by_forward_laplacian(layers, x):
 
 
 # %% [markdown]
-# Nested automatic differentiation, for comparison, and what both cost as the dimension grows:
+# Nested automatic differentiation, for comparison, and what both cost as the dimension grows
+# ({numref}`fig-laplacian`):
 
 
 # %%
@@ -428,7 +483,7 @@ beyond_scores.table("Relative errors, one seed", **COLUMNS)
 #
 # $$
 # -w_t - \nu\Delta w + \nabla u\cdot\nabla w + \tfrac12|\nabla w|^2 = -r, \qquad w(T) = 0.
-# $$
+# $$ (eq-best-response)
 #
 # The square disappears for $\chi = e^{-w/2\nu}$, which solves $\chi_t + \nu\Delta\chi -
 # \nabla u\cdot\nabla\chi + \tfrac{1}{2\nu} r\chi = 0$, $\chi(T) = 1$. The first three terms are the
@@ -440,18 +495,19 @@ beyond_scores.table("Relative errors, one seed", **COLUMNS)
 # $$
 #
 # What the agent pays who follows the computed control is $J$; without the freedom to choose, the
-# equation of $J - u$ is the one above without the square, and $J(x) = u(0, x) - \mathbb E_x R$. An
+# equation of $J - u$ is {eq}`eq-best-response` without the square, and $J(x) = u(0, x) - \mathbb E_x R$. An
 # agent at $x$ could save the difference,
 #
 # $$
 # J - W = 2\nu\log\mathbb E_x\, e^{R/2\nu} - \mathbb E_x R
 # \;\approx\; \tfrac{1}{4\nu}\operatorname{Var}_x R \;=\; \tfrac{1}{8\nu}\,\mathbb E_x (R_1 - R_2)^2,
-# $$
+# $$ (eq-two-paths)
 #
 # with two independent paths from the same start; the approximation holds for small $R$. The
 # exploitability is the mean over $x \sim m_0$. It is never negative; it is zero if $R$ does
 # not depend on chance; and it is a square, so that the noise of a sample is as small as what is
-# measured. (The cost $J$, simulated directly, would drown it in the noise of $J$ itself.) By hand:
+# measured. (The cost $J$, simulated directly, would drown it in the noise of $J$ itself.) Here is
+# {eq}`eq-two-paths` by hand:
 
 
 # %%
@@ -551,8 +607,27 @@ record(f"{SAMPLED}_seconds", slowest, unit="s")
 print(f"of the known gain: {min(shares):.2f} to {max(shares):.2f}")
 print(f"by hand, d = 50: {by_hand:.2f}; standard error at most {noise:.1%}")
 
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-two-paths", "caption": "Two paths from each of 300 starts, for the exact value with the same small wave, in ten dimensions. Along the line lies what two paths from one start have in common: it is known at the start, and nobody can gain it. Away from it lies what chance made different, and only that counts. With little noise paths from one start stay alike."}}
+figure, panels = plt.subplots(1, 2, figsize=(8, 3.8))
+for axes, viscosity in zip(panels, (0.005, 0.1), strict=True):
+    shaken = Wavy(CosineGame(dimension=10, viscosity=viscosity), 1e-3)
+    rng = np.random.default_rng(0)
+    x = rng.random((10, 300))
+    both = [1e3 * residual_along_paths(shaken, x, rng) for _ in "12"]
+    axes.plot(*both, "o", ms=3, mfc="none", rasterized=True)
+    ends = np.min(both), np.max(both)
+    axes.plot(ends, ends, color=COLORS[4], ls="-")
+    axes.set(title=f"viscosity {viscosity:g}", aspect="equal")
+    axes.set(xlabel="R of one path (cost / 1000)")
+panels[0].set(ylabel="R of another path (cost / 1000)")
+show(
+    figure,
+    alt="Two clouds of points about a diagonal. With little noise the cloud is "
+    "narrow and lies along it; with the usual noise it is round.",
+)
+
 # %% [markdown]
-# From ten to fifty dimensions, and for gains that differ by a factor of ten thousand, the estimate is
+# {numref}`fig-two-paths` shows what is averaged. From ten to fifty dimensions, and for gains that differ by a factor of ten thousand, the estimate is
 # between {glue:text}`high_dimensional_games.sampled_least:.2f` and
 # {glue:text}`high_dimensional_games.sampled_most:.2f` of the known gain. `sampled_exploitability` does what
 # the cell above does, with four paths from each start and at random times, so that a residual that
@@ -750,6 +825,31 @@ lead = min(leads.values())
 record(f"{PREFIX}.rival_lead", lead, at_least=15, unit=RATIO)
 print("network over best rival:", {k: f"{v:.0e}" for k, v in leads.items()})
 
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-dimensions", "caption": "The error of the value at the end, against the dimension: the network (median over the seeds) and, each at its best setting, the rivals that gave an answer. A method that is missing in a dimension does not fit there, or breaks down, or was not run."}}
+figure, panels = plt.subplots(1, 2, figsize=(9, 4), sharey=True)
+every = {**found.runs, **beyond.runs}
+for axes, name in zip(panels, MAKE, strict=True):
+    ours = {g: np.median([*map(value_error, r)]) for g, r in every.items()}
+    best = {"network": ours}
+    for method in METHODS:
+        best[method] = {g: u for (g, m), u in errors.items() if m == method}
+    for n, (method, scored) in enumerate(best.items()):
+        pairs = [(g.split()[1], u) for g, u in scored.items() if name in g]
+        points = sorted((int(d), u) for d, u in pairs)
+        look = {"color": COLORS[n], "marker": MARKERS[n], "ls": LINE_STYLES[n]}
+        axes.loglog(*zip(*points, strict=True), label=method, **look)
+    axes.set(title=name, xlabel="dimension d")
+    axes.set_xticks(ticks := (1, 2, 5, 10, 20, 50, 100), ticks)
+    axes.minorticks_off()
+panels[0].set(ylabel="relative L2 error of u")
+entries = panels[0].get_legend_handles_labels()
+figure.legend(*entries, loc="outside lower center", ncols=5)
+show(
+    figure,
+    alt="Two panels of errors against the dimension. The network lies above "
+    "the best rival of each dimension.",
+)
+
 # %% tags=["hide-input"]
 faster = {}
 for game in ("cosine 10", "cosine 100", "mixture 10", "mixture 20"):
@@ -772,7 +872,7 @@ least = record(f"{PREFIX}.rival_faster_least", min(faster.values()), **first)
 print(f"as good a rival is {least:.2g} times sooner, at least")
 
 # %% [markdown]
-# At the end of all runs the best rival is ahead on each of these games, by a factor of
+# {numref}`fig-dimensions` has the last errors. At the end of all runs the best rival is ahead on each of these games, by a factor of
 # {glue:text}`high_dimensional_games.rival_lead:.0f` at least (medians; one seed beyond ten dimensions). And the first
 # rival that is as good as the network in the end is so at least
 # {glue:text}`high_dimensional_games.rival_faster_least:.1f` times sooner, in ten dimensions and more.
@@ -821,6 +921,7 @@ for name, axes in zip(np.ravel(shown), panels.ravel(), strict=True):
         look = {"marker": MARKERS[n], "ls": ":", "color": COLORS[n]}
         axes.plot(*points, label=method, **look)
     axes.set(title=f"{name} dimensions", xscale="log", yscale="log")
+    axes.minorticks_off()
 panels[1, 1].set_xlabel("time (s)")
 figure.supylabel("relative L2 error of u")
 handles = panels[0, 0].get_legend_handles_labels()
@@ -828,8 +929,8 @@ figure.legend(*handles, loc="outside lower center", ncols=5)
 show(figure, alt="Six panels: each network ends above its best rival.")
 
 # %% [markdown]
-# Who is ahead, where, after a share of the time that the network trains? (Shares, since a slower machine
-# stretches both sides.)
+# {numref}`fig-crossing` has the errors against time. Who is ahead, where, after a share of the time that the network
+# trains? (Shares, since a slower machine stretches both sides.)
 
 # %% tags=["hide-input"]
 rows = []
@@ -880,6 +981,7 @@ for name, axes in zip(MAKE, panels, strict=True):
         x = np.random.default_rng(0).random((d, 400))
         u, L = best_coordinate(MAKE[name](d), x)
         look = {"marker": MARKERS[n], "color": COLORS[n], "ms": 3, "ls": ""}
+        look["rasterized"] = True
         scaled = L / u.std(), (u - u.mean()) / u.std()
         axes.plot(*scaled, label=f"d = {d}", **look)
         fit = np.polyval(np.polyfit(L, u, 4), L)
@@ -903,7 +1005,7 @@ record(key, of_mixture.max(), at_most=0.99, **share)
 print("explained, d = 2, 10, 50:", of_cosine.round(4), of_mixture.round(4))
 
 # %% [markdown]
-# In the cosine game all of it, at least {glue:text}`high_dimensional_games.hidden_in_cosine:.4f`; in the mixture game
+# {numref}`fig-hidden` shows both. In the cosine game it is all of it, at least {glue:text}`high_dimensional_games.hidden_in_cosine:.4f`; in the mixture game
 # at most {glue:text}`high_dimensional_games.hidden_in_mixture:.2f`. The rest, a few percent, is what makes it hard.
 
 # %% [markdown]
@@ -934,7 +1036,7 @@ adam_scores.table("Five seeds: median, and [least, most]", **COLUMNS)
 #
 # ## The crowd in motion
 #
-# Two of the ten attributes of the crowd of the mixture game, as the network has them:
+# Two of the ten attributes of the crowd of the mixture game, as the network has them ({numref}`fig-marginals`):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-marginals", "caption": "The density of the first two of ten attributes, averaged over 128 random values of the eight others: at the start, on the way, and at the horizon. Noise flattens the crowd; then it gathers where the end is cheap."}}
 figure, panels = plt.subplots(1, 3, figsize=(9, 3.4), sharey=True)
@@ -1076,6 +1178,42 @@ assert part > 0.05
 print(f"left out: {part:.0%} of the Laplacian (root mean square)")
 
 # %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
+# ```{exercise} What would serve a harder game?
+# :label: exercise-raw
+#
+# A question of research. With `amplitudes="raw"` the waves of the mixture game do not shrink as the dimension grows. Before
+# any solver is run: which assumption does that break, and which does it leave? Compare how well sums of functions of one and of two
+# coordinates follow the value, in four and in eight dimensions, with amplitudes scaled and raw.
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-raw
+# :class: dropdown
+# ````
+#
+# `projection_error` needs the closed form only, no solver. With raw amplitudes functions of few coordinates follow less, in each
+# of these cases. The rank does not change: both factors are still sums of three products. So one would try tensor
+# trains first.
+
+# %%
+left_over = {}
+for amplitudes in ("scaled", "raw"):
+    for d in (4, 8):
+        hard = MixtureGame(dimension=d, amplitudes=amplitudes)
+        both = [projection_error(hard, q, points=256)[0] for q in (1, 2)]
+        left_over[amplitudes, d] = both
+        print(f"{amplitudes}, d = {d}: one {both[0]:.1e}, two {both[1]:.1e}")
+for d in (4, 8):
+    assert np.all(np.array(left_over["raw", d]) > left_over["scaled", d])
+
+# %% [markdown]
+# Whether tensor trains keep their rank on the way, and whether the network loses as much as the sparse basis, is for you
+# to find out.
+#
 # ````{solution-end}
 # ````
 

@@ -30,6 +30,7 @@
 # Here are two such promises, on a smooth game whose equilibrium is known. The outcome, in short: a
 # correction by a grid makes a network much better at once; a coarse grid saves a part of a training
 # that is short anyway; and two extrapolated grids do about as well in about the same time.
+# {numref}`fig-parents` shows what each of the two gets wrong by itself; can one mend the other?
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -45,6 +46,40 @@ def note(name, value, unit="ratio of errors", **bounds):
     """Record a result of this chapter."""
     record(f"hybrid_solver.{name}", value, unit=unit, **bounds)
 
+
+# %% tags=["hide-input"]
+from opifex_tutorials.problems.mean_field_games import CosineGame
+from opifex_tutorials.solvers import solve_mfg_grid, solve_mfg_pinn
+
+crowd, brief = CosineGame(boundary="periodic"), {"steps": 20}
+brief |= {"record_every": 20, "tolerance": np.inf}
+PARENTS = {
+    "grid of 40 cells": solve_mfg_grid(crowd, cells=40, steps=40),
+    "network after 20 steps": solve_mfg_pinn(crowd, seed=0, **brief),
+}
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-parents", "caption": "What a grid and a network, each alone, get wrong: the error of the value of a game over time and position. The colors have their own scale in each panel. The grid errs where the value bends most, late; the network errs everywhere a little, in waves of its own."}}
+square = np.linspace(0, 1, 81)[:, None], np.linspace(0, 1, 81)
+picture = {"origin": "lower", "extent": (0, 1, 0, 1), "aspect": "auto"}
+picture |= {"interpolation": "none", "cmap": "PuOr"}
+figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
+for axes, (name, parent) in zip(panels, PARENTS.items(), strict=True):
+    wrong = parent.value(*square) - crowd.value(*square)
+    most = np.abs(wrong).max()
+    image = axes.imshow(wrong.T, vmin=-most, vmax=most, **picture)
+    axes.set(title=name, xlabel="time t")
+    bar = figure.colorbar(image, ax=axes, format="%.0e", ticks=[-most, 0, most])
+bar.set_label("error of u (cost)")
+panels[0].set(ylabel="position x (length)")
+show(
+    figure,
+    alt="Two maps of errors of either sign. The grid: broad patches, strongest "
+    "in a spot late in time in the middle of the ring. The network: patches "
+    "and bands all over, strongest at the start in the middle.",
+)
+
+# %% [markdown]
+# There are two ways to bring them together, {numref}`fig-routes`. In this chapter a *route* is one of them.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-routes", "caption": "Two routes. Upper: a coarse grid teaches a network, which is then trained on the equations. Lower: a network is trained, and a grid solves for what is left. They can be taken one after the other."}}
 ROUTES = {
@@ -78,7 +113,7 @@ show(figure, alt="Two chains of four boxes, one for distill, one for correct.")
 #
 # $$
 # e_t + (u_\theta e)_x + \tfrac12 (e^2)_x - \nu e_{xx} = -R, \qquad e(0, \cdot) = 0,
-# $$
+# $$ (eq-leftover)
 #
 # an equation as easy to solve on a grid as the first one. This is *defect correction*
 # {cite}`stetter1978`. The point: a grid of order two errs by $h^2$ times derivatives of the function
@@ -151,7 +186,7 @@ def train(seed, steps):
 
 
 # %% [markdown]
-# The grid: central differences $D$ of the flux and $L$ for the diffusion, the implicit midpoint rule in
+# The grid for {eq}`eq-leftover`: central differences $D$ of the flux and $L$ for the diffusion, the implicit midpoint rule in
 # time, with as many steps as cells, and Newton's method in each step. It needs $u_\theta$ (`b`) and $R$
 # halfway through the step.
 
@@ -189,6 +224,29 @@ def march(cells, network=lambda t, x: (0 * t * x, 0 * t * x)):
 
 
 # %% [markdown]
+# Try it on a network of 20 steps, {numref}`fig-leftover`:
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-leftover", "caption": "Burgers at the final time. Left: network and exact solution look the same. Right: what the network lacks, and what a grid of 40 cells finds of it from the residual alone, without knowing the answer."}}
+sample, fine = train(0, 20), np.linspace(-1, 1, 201)
+u, t, x = march(40, sample)
+of_network = sample(np.ones((1, 1)), fine)[0][0]
+found, answer = u - sample(t, x)[0], problem.exact(1.0, fine)
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
+left.plot(fine, answer, color=COLORS[2], ls="-.", label="exact")
+left.plot(fine, of_network, color=COLORS[3], ls=":", label="network")
+right.plot(fine, answer - of_network, label="exact minus network")
+look = {"ls": "", "marker": "o", "ms": 5, "mfc": "none", "color": COLORS[1]}
+right.plot(x, found[-1], label="found by the grid", **look)
+left.set(xlabel="position x (length)", ylabel="u (length / time)")
+right.set(xlabel="position x (length)", ylabel="e (length / time)")
+figure.legend(loc="outside lower center", ncols=4)
+show(
+    figure,
+    alt="Left, two curves on top of each other, falling steeply in the middle. "
+    "Right, a small wavy curve, and circles that lie on it.",
+)
+
+# %% [markdown]
 # ### The law
 #
 # Insert a smooth $e$ into the scheme and expand. In space it errs by the derivative of a flux
@@ -199,7 +257,7 @@ def march(cells, network=lambda t, x: (0 * t * x, 0 * t * x)):
 #
 # $$
 # \text{gain} \approx \frac{|u|_3}{|u - u_\theta|_3}, \qquad |v|_3 = \|v_{xxx}\|,
-# $$
+# $$ (eq-law)
 #
 # with third derivatives for a scheme of order two. The folded cell takes them by Fourier series.
 
@@ -261,12 +319,33 @@ show(
     "orders of magnitude. The points for both grids lie close to the diagonal.",
 )
 
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-rough", "caption": "Burgers. Left: how large the waves are that make up the solution, and the errors of two networks. Right: the same of third derivatives. The solution is nearly all in long waves; the errors of the networks are not, and three derivatives make their short waves the largest."}}
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
+waves, numbers = {"solution": exact}, np.arange(1, 40)
+for n in (20, 80):
+    missing = exact - train(0, n)(instants, places)[0]
+    waves[f"error after {n} steps"] = missing
+for name, v in waves.items():
+    squares = np.abs(np.fft.fft(v, axis=1)[:, numbers] / 64) ** 2
+    sizes = np.sqrt(squares.mean(axis=0))
+    left.semilogy(numbers, sizes, label=name)
+    right.semilogy(numbers, sizes * (np.pi * numbers) ** 3)
+left.set(xlabel="waves in the domain", ylabel="size of u (length / time)")
+right.set(xlabel="waves in the domain", ylabel="size of the third derivative")
+figure.legend(loc="outside lower center", ncols=3)
+show(
+    figure,
+    alt="Sizes on logarithmic axes. Left, the solution falls along a straight "
+    "line; the errors start far lower and fall more slowly. Right, the "
+    "solution has a maximum at few waves, the errors one at many.",
+)
+
 # %% [markdown]
-# Where a gain of ten or more is predicted, the measured one is
+# {numref}`fig-law` is the test of {eq}`eq-law`. Where a gain of ten or more is predicted, the measured one is
 # {glue:text}`hybrid_solver.burgers_law_least:.2f` to {glue:text}`hybrid_solver.burgers_law_most:.2f` of it; for
 # networks that have learned less it is up to {glue:text}`hybrid_solver.burgers_law_rough:.1f` of it. A network
-# that is right to a few digits in $L^2$ can still be rough: it is its *third derivatives* that have to be
-# small. The law is about slopes; for the values themselves the gain can differ from it, and we do not bound
+# that is right to a few digits in $L^2$ can still be rough ({numref}`fig-rough`): it is its *third derivatives* that
+# have to be small. The law is about slopes; for the values themselves the gain can differ from it, and we do not bound
 # that.
 #
 # ## A grid for what is left: the game
@@ -278,20 +357,15 @@ show(
 #
 # $$
 # F_h(U) = F_h(u_\theta) - R(u_\theta).
-# $$
+# $$ (eq-source)
 #
 # Were $F_h$ exact, this would read $F(U) = 0$. It errs, but by nearly the same amount on both sides.
 # The source of the Fokker–Planck equation sums to zero on every step, so that nobody is lost. Between
 # the cells only the small difference $U - u_\theta$ is interpolated (for the density the quotient, which
-# stays near one). `solve_mfg_hybrid` does that.
+# stays near one). `solve_mfg_hybrid` solves {eq}`eq-source` like that.
 
 # %%
-from opifex_tutorials.problems.mean_field_games import CosineGame
-from opifex_tutorials.solvers import (
-    solve_mfg_grid,
-    solve_mfg_hybrid,
-    solve_mfg_pinn,
-)
+from opifex_tutorials.solvers import solve_mfg_hybrid
 
 game, CELLS = CosineGame(boundary="periodic"), np.array([20, 40, 80])
 t, x = np.linspace(0, 1, 51)[:, None], np.linspace(0, 1, 201)
@@ -307,7 +381,7 @@ def errors(solution):
 
 
 # %% [markdown]
-# Networks of 20, 50 and 100 steps, five seeds each, alone and corrected by three grids:
+# Networks of 20, 50 and 100 steps, five seeds each, alone and corrected by three grids ({numref}`fig-orders`):
 
 
 # %%
@@ -558,12 +632,31 @@ note("longest_to_shortest", ratio, "s/s")
 drift = max(worst[name][2] for name in ("correct", "both"))
 note("extrapolated_drift", median[two][2] / drift, at_least=1)
 
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-mass", "caption": "How far the mass of the crowd is from one: a network, a distilled one with the same training, and the first one corrected on a grid of 40 cells (first seeds). Nothing in a training conserves people, so that the mass drifts by as much as the network is wrong; the grid of the correction keeps its books, and what is left comes from between its cells."}}
+kinds = {"network": "random", "distilled": "distilled"}
+drawn = {name: raced.runs[kind][0] for name, kind in kinds.items()}
+repair = {"cells": 40, "route": "correct", "network": drawn["network"]}
+drawn["corrected"] = solve_mfg_hybrid(game, seed=0, **repair)
+figure, axes = plt.subplots()
+later, middles = t[1:], (np.arange(400) + 0.5) / 400
+for name, solution in drawn.items():
+    mass = solution.density(later, middles).mean(axis=1)
+    axes.semilogy(later, np.abs(mass - 1), label=name)
+axes.set(xlabel="time t", ylabel="error of the mass (agents)")
+figure.legend(loc="outside lower center", ncols=3)
+show(
+    figure,
+    alt="Errors of the mass over time on a logarithmic axis. The two networks "
+    "are far above the corrected one at most times.",
+)
+
 # %% [markdown]
+# {numref}`fig-time` puts all of them into one picture.
 # Both routes with a correction are at least {glue:text}`hybrid_solver.gain_over_parents:.0f` times better than
 # network and single grid alone (medians, value); the times in the table differ by a factor of up to
 # {glue:text}`hybrid_solver.longest_to_shortest:.1f`. The correction also brings the error of the mass from
 # {glue:text}`hybrid_solver.network_drift:.0e` to {glue:text}`hybrid_solver.correct_drift:.0e` in the worst
-# seed, whereas distillation leaves it at {glue:text}`hybrid_solver.distill_drift:.0e`; and with 52 steps behind
+# seed, whereas distillation leaves it at {glue:text}`hybrid_solver.distill_drift:.0e` ({numref}`fig-mass`); and with 52 steps behind
 # it distillation is only {glue:text}`hybrid_solver.distill_to_control:.1f` times better than its control
 # (medians, value). No hybrid is exploitable by more than {glue:text}`hybrid_solver.distill_exploitability:.1e`,
 # where this yardstick shows {glue:text}`hybrid_solver.exploitability_floor:.1e` for the exact control as well.
@@ -584,6 +677,33 @@ close_chapter("hybrid_solver")
 # %% [markdown]
 # ## Exercises
 #
+# ```{exercise} How wrong is my network?
+# :label: exercise-estimate
+#
+# A warm-up. Take the network of {numref}`fig-leftover` and suppose that nobody knows the exact solution. How wrong is
+# the network, in relative $L^2$? Compare your estimate with the truth.
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-estimate
+# :class: dropdown
+# ````
+#
+# The size of the correction is the estimate. It misses only what the correction leaves.
+
+# %% tags=["hide-input"]
+u, t, x = march(40, sample)
+of_network = sample(t, x)[0]
+estimate = relative_l2(of_network, u)
+truth = relative_l2(of_network, problem.exact(t, x))
+print(f"estimated {estimate:.2e}, true {truth:.2e}")
+assert abs(estimate / truth - 1) < 0.1
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
 # ```{exercise} A wrong residual
 # :label: exercise-residual
 #
@@ -616,12 +736,95 @@ assert np.abs(u - honest(*at)[0]).max() < 1e-12
 # ````
 
 # %% [markdown]
+# ```{exercise} Extrapolate the hybrid
+# :label: exercise-extrapolate
+#
+# Richardson extrapolation improved the grid much. Does it improve a corrected network as well? Try Burgers on 40 and 80
+# cells, for the grid alone and for networks of 20 and 80 steps, and explain what you find by {numref}`fig-rough`.
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-extrapolate
+# :class: dropdown
+# ````
+#
+# Less, and for the better network not at all. What extrapolation removes has three derivatives of the error in it, what
+# it leaves has five: the short waves of the network, which are small in the values, are large there.
+
+# %% tags=["hide-input"]
+gains = {}
+for name, case in (
+    ("alone", ()),
+    ("20 steps", (sample,)),
+    ("80 steps", (train(0, 80),)),
+):
+    (coarse, t, x), (fine, *_) = (march(n, *case) for n in (40, 80))
+    right, fine = problem.exact(t, x), fine[::2, ::2]
+    pair = relative_l2(fine, right), relative_l2((4 * fine - coarse) / 3, right)
+    gains[name] = pair[0] / pair[1]
+    print(f"{name}: error {pair[0]:.1e}, extrapolated {pair[1]:.1e}")
+assert gains["alone"] > 10
+assert gains["80 steps"] < gains["20 steps"] < gains["alone"] / 2
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
+# ```{exercise} How rough may a network be?
+# :label: exercise-rough
+#
+# A question of research: which property of a network decides whether a correction helps? Take the exact solution of
+# Burgers and add a wave, $w = \tfrac{1}{100}\, t \sin k \pi x$: a "network" that is right to about a percent for each $k$. From
+# which $k$ on is its correction, on 80 cells, worse than the grid alone? What does {eq}`eq-law` say? (The residual of
+# the sum is $w_t + (u w + \tfrac12 w^2)_x - \nu w_{xx}$; take derivatives by Fourier series.)
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-rough
+# :class: dropdown
+# ````
+#
+# All these waves are equally large in $L^2$; what the grid makes of them grows as $k^3$. Law and measurement agree on
+# where the gain falls below one: the correction repairs a network with long waves and spoils one with short ones.
+
+
+# %% tags=["hide-input"]
+def wavy(k):
+    """Return the exact solution plus a wave, and its residual."""
+
+    def network(t, x):
+        u, w_t = problem.exact(t, x), 0.01 * np.sin(k * np.pi * x)
+        w, w_xx = t * w_t, -((k * np.pi) ** 2) * t * w_t
+        numbers = 1j * np.pi * np.fft.fftfreq(x.size, 1 / x.size)
+        spectrum = np.fft.fft(u * w + w**2 / 2, axis=1)
+        flux_x = np.fft.ifft(spectrum * numbers, axis=1).real
+        return u + w, w_t + flux_x - nu * w_xx
+
+    return network
+
+
+for k in (2, 4, 8, 12, 16):
+    network = wavy(k)
+    law = third(exact) / third(exact - network(instants, places)[0])
+    gain = alone[80] / slope_error(*march(80, network))
+    print(f"k = {k}: gain predicted {law:.2g}, measured {gain:.2g}")
+    assert (law > 1) == (gain > 1) == (k <= 8)
+
+# %% [markdown]
+# What this leaves open: whether a training can be made to prefer smooth errors, for instance by a residual that counts
+# derivatives as well, and whether that is worth its cost.
+#
+# ````{solution-end}
+# ````
+
+# %% [markdown]
 # ## Experiments to try
 #
 # - Distill from a grid of second order, `solve_mfg_hybrid(game, seed=0, order=2)`. Does the training
 #   start lower? Does it take fewer steps?
 # - Correct on 160 cells. When is the network's own residual, in double precision, the limit?
-# - Correct on 20 and on 40 cells, and extrapolate. Does what helps the grid help the hybrid?
+# - Correct the game on 20 and on 40 cells, and extrapolate. Is it like Burgers in the exercise?
 # - Start `newton` of `solvers.mfg_grid` from a network and from a crowd that stays as it is. How many
 #   iterations does the better start save, and does it change the answer?
 # - Give Burgers less viscosity. The layer gets thin: what happens to the third derivatives?

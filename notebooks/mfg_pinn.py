@@ -27,11 +27,58 @@
 # When the doors of a stadium open, everybody looks for the quickest way out, and the quickest way
 # depends on where everybody else goes. A *mean field game* {cite}`lasry2007` describes such a crowd:
 # so many agents that no single one matters, each planning ahead, all of them foreseeing the crowd
-# that their plans add up to.
+# that their plans add up to. {numref}`fig-agents` shows such a crowd, on a ring.
 #
 # Neural networks have been trained on such games many times {cite}`ruthotto2020,lin2021`. What a
 # network returns always looks like a crowd; how wrong is it? Here we build a classical solver that
 # can be trusted, a PINN beside it, and measure both against equilibria known exactly.
+
+# %% tags=["hide-input"]
+import matplotlib.pyplot as plt
+import numpy as np
+
+from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
+from opifex_tutorials.problems.mean_field_games import CosineGame
+from opifex_tutorials.results import close_chapter, record
+
+style()
+stage, rng = CosineGame(boundary="periodic"), np.random.default_rng(0)
+
+
+def walk(planned, steps=100, trials=12000):
+    """Return the paths of some thousand agents, with or without a plan."""
+    x, chance = rng.random((2, trials))
+    paths, h = [x[1.8 * chance < stage.density(0.0, x)]], 1 / steps
+    for t in h * np.arange(steps):
+        plan = -stage.value_gradient(t, paths[-1])[0] if planned else 0.0
+        push = rng.normal(
+            scale=np.sqrt(2 * stage.viscosity * h), size=len(paths[-1])
+        )
+        paths.append((paths[-1] + h * plan + push) % 1)
+    return np.array(paths)
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-agents", "caption": "Agents on a ring (x = 0 and x = 1 are the same place), each with a plan, all pushed around by chance. Left: the paths of five of them. Right: where thousands are at the end, with the plan and without one, and the crowd that every plan foresaw. With the right plan they become the crowd that they foresaw. How does one find that plan?"}}
+paths, times = walk(planned=True), np.linspace(0, 1, 101)
+few, places = paths[:, :5].copy(), np.linspace(0, 1, 101)
+few[1:][np.abs(np.diff(few, axis=0)) > 0.5] = np.nan  # around the ring
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
+left.plot(times, few, ls="-", lw=1.2)
+left.set(xlabel="time t", ylabel="position x (length)")
+look = {"bins": 25, "range": (0, 1), "density": True, "histtype": "step"}
+idle = walk(planned=False)[-1]
+right.hist(idle, **look, color=COLORS[4], ls=":", label="without a plan")
+right.hist(paths[-1], **look, color=COLORS[0], ls="-", label="with the plan")
+crowd = stage.density(1.0, places)
+right.plot(places, crowd, color=COLORS[1], ls="--", label="foreseen")
+right.set(xlabel="position x (length)", ylabel="density (agents / length)")
+figure.legend(loc="outside lower center", ncols=3)
+show(
+    figure,
+    alt="Left, five jagged paths around the ring. Right, at the end the agents "
+    "without a plan are spread evenly; those with it gather at zero and one, "
+    "where the dashed curve of the foreseen crowd is high.",
+)
 
 # %% [markdown]
 # ## What you will learn
@@ -54,39 +101,49 @@
 #
 # $$
 # -u_t - \nu \Delta u + \tfrac12 |\nabla u|^2 = F(t, x, m), \qquad u(T, \cdot) = g.
-# $$
+# $$ (eq-hjb)
 #
 # If all agents move like that, the density is transported by the Fokker–Planck equation:
 #
 # $$
 # m_t - \nu \Delta m - \nabla \cdot (m \nabla u) = 0, \qquad m(0, \cdot) = m_0.
-# $$
+# $$ (eq-fokker-planck)
 #
 # The first runs backward from $T$, because it looks ahead. The second runs forward from $0$. Each
-# needs the other at all times, so that neither can be stepped through alone.
-#
+# needs the other at all times, so that neither can be stepped through alone ({numref}`fig-directions`).
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-directions", "caption": "The two equations. What is known stands at opposite ends of time: the terminal cost g at the horizon, the first crowd at the start. At each time the value says where the crowd goes, and the crowd says what it costs."}}
+figure, axes = plt.subplots(figsize=(8, 2.6))
+look, thin = {"ha": "center", "va": "center"}, {"arrowstyle": "->"}
+thin |= {"color": COLORS[4], "shrinkA": 6, "shrinkB": 6}
+for y, ahead, name, start, color in (
+    (1, -1, "value $u$ (HJB equation)", "$g$", COLORS[0]),
+    (0, 1, "density $m$ (Fokker–Planck equation)", "$m_0$", COLORS[1]),
+):
+    thick = {"arrowstyle": "-|>", "color": color, "lw": 2}
+    axes.annotate("", (ahead, y), (-ahead, y), arrowprops=thick)
+    axes.text(-1.1 * ahead, y, start, **look)
+    axes.text(0, 1.4 * y - 0.2, name, **look)
+for x, name, y in ((-0.5, "velocity $-u_x$", 1), (0.5, "cost $F(m)$", 0)):
+    axes.annotate("", (x, 1 - y), (x, y), arrowprops=thin)
+    axes.text(x + 0.04, 0.5, name, va="center")
+for x, name in ((-1, "$t = 0$"), (1, "$t = T$")):
+    axes.text(x, -0.35, name, **look)
+axes.set(xlim=(-1.2, 1.2), ylim=(-0.5, 1.4))
+axes.axis("off")
+show(figure, alt="An arrow back in time, one forward, and arrows between them.")
+
+# %% [markdown]
 # Our test is a crowd on the ring $0 \le x < 1$, whose equilibrium is known in closed form by a change
 # of variables {cite}`gueant2012`. With $S = \cos 2\pi x$, $\varphi = 1 + \alpha e^{4\pi^2\nu(t - T)} S$
 # and $\psi = (1 + \beta e^{-4\pi^2\nu t} S)/Z$, where $Z$ makes the mass one, it reads
 # $u = -2\nu \log \varphi$ and $m = \varphi\psi$, for the cost $F = m - \varphi\psi$: agents avoid each
 # other, measured against a fixed profile. (At the equilibrium $F$ is zero; a crowd that differs from it
-# feels the coupling.) On the ring $x = 0$ and $x = 1$ are the same place.
+# feels the coupling.) {numref}`fig-game` shows it.
 
 # %%
-import numpy as np
-
-from opifex_tutorials.problems.mean_field_games import CosineGame
-
 game = CosineGame(viscosity=0.1, alpha=0.6, beta=0.6, boundary="periodic")
 T, viscosity = game.horizon, game.viscosity
-
-# %% tags=["hide-input"]
-import matplotlib.pyplot as plt
-
-from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
-from opifex_tutorials.results import close_chapter, record
-
-style()
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-game", "caption": "The equilibrium. The crowd starts around x = 0, the same place as x = 1 on the ring, spreads, and gathers there again, where the end is cheap. The value, flat at first, forms a valley there only near the end."}}
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.8))
@@ -244,7 +301,8 @@ except ConvergenceError as failure:
 # many return. Answering the last crowd in full overshoots, more each time, until the change stays as
 # large as the density itself. Taking only half of the new crowd (this is *damping* here) calms the
 # iteration down: it converges in {glue:text}`mfg_pinn.picard_iterations:.0f` iterations. Newton's
-# method, which linearizes how the crowd responds, needs {glue:text}`mfg_pinn.newton_iterations:.0f`.
+# method, which linearizes how the crowd responds, needs {glue:text}`mfg_pinn.newton_iterations:.0f`
+# ({numref}`fig-picard`).
 # (One iteration of each does not cost the same, and another damping might serve Picard's better.)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-picard", "caption": "Answering the last crowd in full runs away from an equilibrium nearby. Damping makes the same iteration converge, and Newton's method on both equations at once takes a handful of steps."}}
@@ -273,12 +331,36 @@ show(
 #
 # $$
 # u = g + 2\nu\,(T - t)\,N_u, \qquad m = m_0\, e^{t N_m},
-# $$
+# $$ (eq-game-trial)
 #
 # so that the terminal cost and the initial density hold exactly and the density is positive,
 # whatever the weights. The ring is built in as well: the network sees $x$ through $\cos 2\pi x$
-# only, since the data are even in $x$. Both inputs are scaled to fill $[-2, 2]$; `xp=torch` lets PyTorch
-# evaluate the formulas of the game.
+# only, since the data are even in $x$. {numref}`fig-game-chain` is the whole method.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-game-chain", "caption": "A PINN for a game. What is known goes in before the training: the ring into the inputs, the data into the trial functions. The training is left with the two equations."}}
+CHAIN = r"inputs:;$t$, $\cos 2\pi x$|network:;$N_u$, $N_m$|trial functions:;"
+CHAIN += r"$u$, $m$, with $g$, $m_0$|residuals of;both equations|training:;"
+CHAIN += "next weights"
+figure, axes = plt.subplots(figsize=(8.4, 1.4))
+look = {"ha": "center", "va": "center"}
+for n, text in enumerate(CHAIN.replace(";", "\n").split("|")):
+    frame = {"boxstyle": "round,pad=0.5", "fc": "none", "ec": COLORS[n > 2]}
+    axes.text(n, 0, text, bbox=frame, fontsize=9, **look)
+    axes.text(n + 0.52, 0, "→" if n < 4 else "", **look)
+bend = {"arrowstyle": "->", "color": COLORS[4]}
+bend["connectionstyle"] = "bar,fraction=-0.04"
+axes.annotate("", (1, -0.5), (4, -0.5), arrowprops=bend)
+axes.set(xlim=(-0.5, 4.5), ylim=(-1.4, 0.8))
+axes.axis("off")
+show(
+    figure,
+    alt="A chain of five boxes: inputs, network, trial functions, residuals, "
+    "training, and an arrow from the last one back to the network.",
+)
+
+# %% [markdown]
+# In code {eq}`eq-game-trial` reads as on paper (both inputs are scaled to fill $[-2, 2]$; `xp=torch` lets PyTorch evaluate
+# the formulas of the game):
 
 # %%
 import torch
@@ -297,7 +379,7 @@ def fields(t, x):
 
 
 # %% [markdown]
-# The residuals mirror the two equations; `derivative` asks PyTorch for $\partial f/\partial z$ and
+# The residuals mirror {eq}`eq-hjb` and {eq}`eq-fokker-planck`; `derivative` asks PyTorch for $\partial f/\partial z$ and
 # keeps the graph, so that it can be differentiated again.
 
 
@@ -387,8 +469,32 @@ pinns.table("Five seeds: median, and [least, most]", **COLUMNS)
 # The worst seed is what we promise. There the value is wrong by
 # {glue:text}`mfg_pinn.periodic_value_error_worst:.1e` on the ring and by
 # {glue:text}`mfg_pinn.neumann_value_error_worst:.1e` between walls, relative in $L^2$, after at most
-# {glue:text}`mfg_pinn.pinn_seconds_worst:.1f` s on the ring, on one core.
-#
+# {glue:text}`mfg_pinn.pinn_seconds_worst:.1f` s on the ring, on one core. And where? {numref}`fig-where` maps the
+# errors of a grid and of a network: each has its own kind.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-where", "caption": "The error of the value on the ring over time and position; the colors have their own scale in each panel. The error of the grid follows the solution and is largest where the value bends most; that of the network has no such place."}}
+square = np.linspace(0, T, 81)[:, None], np.linspace(0, 1, 81)
+picture = {"origin": "lower", "extent": (0, T, 0, 1), "aspect": "auto"}
+picture |= {"interpolation": "none"}
+parents = {"grid of order 2, 80 cells": middle}
+parents["network (first seed)"] = pinns.runs["periodic"][0]
+figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
+for axes, (name, solution) in zip(panels, parents.items(), strict=True):
+    wrong = solution.value(*square) - game.value(*square)
+    most = np.abs(wrong).max()
+    look = picture | {"vmin": -most, "vmax": most, "cmap": "PuOr"}
+    image, ticks = axes.imshow(wrong.T, **look), [-most, 0, most]
+    axes.set(title=name, xlabel="time t")
+    bar = figure.colorbar(image, ax=axes, format="%.0e", ticks=ticks)
+bar.set_label("error of u (cost)")
+panels[0].set(ylabel="position x (length)")
+show(
+    figure,
+    alt="Two maps of errors of either sign. The grid: broad patches, strongest "
+    "in a spot late in time at x = 0.5. The network: many small patches.",
+)
+
+# %% [markdown]
 # ### What the constraints and the optimizer are worth
 #
 # Commonly, initial, terminal and boundary conditions are *soft*, terms of the loss, and the optimizer
@@ -437,7 +543,7 @@ record("mfg_pinn.variant_least_time", min(theirs) / ours, unit="s/s")
 contenders.table("Five seeds: median, and [least, most]", **LAST)
 
 # %% [markdown]
-# Each took at least {glue:text}`mfg_pinn.variant_least_time:.2f` of the time of ours, and even the best
+# {numref}`fig-variants` shows all four. Each took at least {glue:text}`mfg_pinn.variant_least_time:.2f` of the time of ours, and even the best
 # of them ends {glue:text}`mfg_pinn.variant_gain:.0f` times as far from the solution (medians).
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-variants", "caption": "The same game, network and time, five seeds each: medians, and bands from the best to the worst seed. Conditions built in and an optimizer that uses the squares in the loss: leave out either and the error stays an order of magnitude larger or more."}}
@@ -472,7 +578,7 @@ print("largest mass error", *(f"{name} {d:.0e}" for name, d in drifts.items()))
 #
 # $$
 # E = \tfrac12 \iint |a + \nabla W|^2\, m^a \,dx\,dt \;\ge 0
-# $$
+# $$ (eq-exploitability)
 #
 # is what the best response saves {cite}`carmona2021`. It vanishes at the equilibrium only. We solve
 # both equations by the second-order scheme, on 160 cells and steps.
@@ -593,7 +699,7 @@ found.table("Five seeds: median, and [least, most]", **COLUMNS)
 # %% [markdown]
 # ## The crowd in motion
 #
-# What does the crowd do? Move the slider, or press *Play*; nothing is loaded from anywhere.
+# What does the crowd do? Move the slider of {numref}`fig-motion`, or press *Play*; nothing is loaded from anywhere.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-motion", "caption": "The game in motion, as the network has it: the density of the crowd and the velocity that the agents choose. Most of the running is done late."}}
 from opifex_tutorials.animation import animate
@@ -618,15 +724,14 @@ animate(
 )
 
 # %% [markdown]
-# The same story on paper, as a picture of space and time:
+# The same story on paper, as a picture of space and time ({numref}`fig-paths`):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-paths", "caption": "Bright where the crowd is. Noise spreads it at first; the agents wait, and move to the cheap place, x = 0 or 1, late."}}
 figure, axes = plt.subplots(figsize=(7.2, 3.6))
-look = {"shading": "gouraud", "rasterized": True}
-mesh = axes.pcolormesh(times, places, densities.T, **look)
-ahead, sideways = np.full((21, 11), 0.5), velocities[::4, ::5].T
+mesh = axes.imshow(best.density(*square).T, **picture)
+ahead, sideways = np.full((13, 9), 0.5), velocities[::5, 2::8].T
 arrows = {"color": COLORS[1], "width": 3e-3}
-axes.quiver(times[::4], places[::5], ahead, sideways, **arrows)
+axes.quiver(times[::5], places[2::8], ahead, sideways, **arrows)
 axes.set(xlabel="time t (time)", ylabel="position x (length)")
 figure.colorbar(mesh, label="density m (agents / length)")
 show(
@@ -783,7 +888,7 @@ print(
 print(f"network {worst:.1e}, {seconds_worst:.1f} s (worst and slowest seed)")
 
 # %% [markdown]
-# So which one? **For one solve of a smooth game in one dimension, the second-order grid,
+# {numref}`fig-verdict` has all of them. So which one? **For one solve of a smooth game in one dimension, the second-order grid,
 # extrapolated.** With 80 and 160 cells it has an error of {glue:text}`mfg_pinn.extrapolated_error:.1e`
 # in the value after {glue:text}`mfg_pinn.extrapolated_seconds:.1f` s for both, and each of the two
 # grids conserves mass to rounding; what they make together does so only up to its error. The network's
@@ -813,7 +918,7 @@ close_chapter("mfg_pinn")
 # ```{exercise} Everybody stays
 # :label: exercise-stay
 #
-# Suppose nobody moves: the control is zero everywhere, and only noise spreads the crowd. How
+# A warm-up. Suppose nobody moves: the control is zero everywhere, and only noise spreads the crowd. How
 # exploitable is that plan?
 # ```
 
@@ -829,6 +934,41 @@ close_chapter("mfg_pinn")
 staying = exploitability(game, lambda t, x: np.zeros(np.broadcast(t, x).shape))
 assert staying > 1e6 * max(gains)
 print(f"the best response to a crowd that stays saves {staying:.1e}")
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
+# ```{exercise} How much of the answer?
+# :label: exercise-damping
+#
+# Answering the last crowd in full overshoots. Read the factor $-q$ by which it does so, in each iteration, off the run
+# that failed (`undamped.losses` has the squares of the changes). With only a share $\theta$ of the new crowd, which
+# $\theta$ converge? Predict first, then try one below and one above.
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-damping
+# :class: dropdown
+# ````
+#
+# Close to the equilibrium a deviation that comes back as $-q$ times itself is multiplied by $1 - \theta + \theta(-q) =
+# 1 - \theta(1 + q)$ if only a share $\theta$ is taken. That stays between $-1$ and $1$ for $\theta < 2/(1 + q)$.
+
+# %% tags=["hide-input"]
+change = np.sqrt(undamped.losses)
+q = change[5] / change[4]
+limit, factors = 2 / (1 + q), []
+for theta in (0.85 * limit, 1.15 * limit):
+    try:
+        short = {"damping": theta, "iterations": 12, **picard}
+        run = solve_mfg_grid(game, **short).history
+    except ConvergenceError as failure:
+        run = failure.history
+    factors.append(np.sqrt(run.losses[-1] / run.losses[-2]))
+    print(f"share {theta:.2f}: each change {factors[-1]:.2f} of the last")
+assert factors[0] < 1 < factors[1]
 
 # %% [markdown]
 # ````{solution-end}
@@ -892,6 +1032,47 @@ print(f"mass error {drift:.0e}, held-out residual {residual:.0e}")
 print(f"exploitability {saved:.1e}, error of the value {wrong:.1e}")
 
 # %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
+# ```{exercise} What the crowd adds
+# :label: exercise-crowd
+#
+# A question of research. If the crowd stayed as it is, a small error $p$ in the value would let an agent gain
+# $\tfrac12\iint |\nabla p|^2\, m$. But everybody has the same wrong plan, and the crowd goes where that leads. Does
+# {eq}`eq-exploitability` become smaller or larger by that? Try waves $\frac{1}{100} \sin 2\pi n x$ with one, two and four
+# periods.
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-crowd
+# :class: dropdown
+# ````
+#
+# Larger, and most for the longest wave. We think that a long wave moves people who stay moved, where noise soon mixes
+# what a short one did; then they stand where it is crowded, and there is more to gain from leaving. In any case the
+# exploitability is not a norm of the error of the plan: it weighs errors by what the crowd makes of them.
+
+# %% tags=["hide-input"]
+added = []
+for n in (1, 2, 4):
+
+    def slope(x, kn=n * k):
+        return 0.01 * kn * np.cos(kn * x)
+
+    gain = exploitability(
+        game, lambda t, x, s=slope: exact_control(t, x) - s(x), cells=80
+    )
+    alone = np.mean(slope(square[1]) ** 2 * game.density(*square)) / 2
+    added.append(gain / alone)
+print("ratios", *(f"{ratio:.1f}" for ratio in added))
+assert added[0] > added[1] > added[2] > 1
+
+# %% [markdown]
+# How does the ratio depend on the strength of the coupling, and does it help to predict when Picard's iteration fails? We
+# do not know.
+#
 # ````{solution-end}
 # ````
 
