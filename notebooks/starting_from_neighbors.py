@@ -29,6 +29,40 @@
 # neighbors is a start for a whole family. This chapter measures how good a start, what it costs, and from
 # how many queries on it pays; and it sets learned starts beside it, at the same budget. The plain
 # neighbors win. And a spectral solver, which has learned nothing, is more accurate than all of them.
+# {numref}`fig-asked-for` shows what is given and what is asked.
+
+# %% tags=["hide-input"]
+import matplotlib.pyplot as plt
+import numpy as np
+
+from opifex_tutorials.plotting import COLORS, show, style
+from opifex_tutorials.problems.burgers import BurgersProblem
+
+style()
+solved, asked = np.geomspace(0.005, 0.05, 5), 0.012
+t, x = np.linspace(0.01, 0.5, 30)[:, None], np.linspace(-1, 1, 161)
+fields = {nu: BurgersProblem(nu, 0.5).exact(t, x) for nu in (*solved, asked)}
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-asked-for", "caption": "The question. Left: solutions at the final time, each drawn at the height of its viscosity. Some are solved (gray), one is asked for (dashed). Right: how far each solution is from the one asked for. A start from the nearest one that is solved begins at such an error; what can be gained by taking two?"}}
+figure, (ridges, right) = plt.subplots(1, 2, figsize=(8, 3.8), sharey=True)
+for nu, u in fields.items():
+    color, line = (COLORS[1], "--") if nu == asked else (COLORS[4], "-")
+    ridges.plot(x, nu * np.exp(0.25 * u[-1]), color=color, ls=line)
+    gap = np.linalg.norm(u - fields[asked]) / np.linalg.norm(fields[asked])
+    right.plot([0, gap], [nu, nu], color=color, ls=line)
+    right.plot(gap, nu, "s" if nu == asked else "o", color=color)
+ridges.set(xlabel="position x (length)", yscale="log")
+ridges.set_ylabel("viscosity ν (length² / time)")
+ticks = [0.005, 0.01, 0.02, 0.05]
+ridges.set_yticks(ticks, [f"{nu:g}" for nu in ticks])
+ridges.set_yticks([], minor=True)
+right.set(xlabel="relative L2 distance")
+show(
+    figure,
+    alt="Left: five gray curves and a dashed one, all with a fall in the "
+    "middle that is less steep higher up. Right: five bars, short for the "
+    "viscosities next to the dashed one and long for those far from it.",
+)
 
 # %% [markdown]
 # ## What you will learn
@@ -58,7 +92,14 @@ from opifex_tutorials.comparison import spread
 # From the package come the problem, the ledger and what runs side by side:
 # %%
 from opifex_tutorials.parallel import side_by_side
-from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
+from opifex_tutorials.plotting import (
+    COLORS,
+    LINE_STYLES,
+    MARKERS,
+    seed_band,
+    show,
+    style,
+)
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.results import close_chapter, record
 from opifex_tutorials.tables import Table
@@ -88,7 +129,7 @@ def task(nu):
 
 
 # %% [markdown]
-# The exact solutions, evaluated once:
+# The exact solutions, evaluated once; {numref}`fig-neighbors` has some of them at the final time:
 
 # %%
 TRUTH = {
@@ -153,9 +194,9 @@ def distance(nu, parameters):
 #
 # $$
 # d = -(J^T J)^{-1} J^T\, \delta\, \partial_\nu r \approx \delta\, \frac{\mathrm{d}\theta}{\mathrm{d}\nu}
-# $$
+# $$ (eq-branch-tangent)
 #
-# of the branch of solutions $\theta(\nu)$. A large damping cuts this step short, and it shrinks slowly: an
+# of the branch of solutions $\theta(\nu)$ (an exercise takes {eq}`eq-branch-tangent` by hand). A large damping cuts this step short, and it shrinks slowly: an
 # accepted step leaves a third of it at least. Five seeds, five steps, from a solved neighbor, a *donor*, at
 # $\nu = 0.0158$ to the first test viscosity:
 
@@ -231,7 +272,7 @@ show(
 )
 
 # %% [markdown]
-# After five steps, and for the seed that gains least, the error with the small damping is
+# After five steps in {numref}`fig-damping`, and for the seed that gains least, the error with the small damping is
 # {glue:text}`starting_from_neighbors.damping_gain:.0f` times smaller. All it takes is one argument. (Steps
 # are counted when they are accepted; a refused trial costs less, since it needs no new Jacobian.)
 #
@@ -249,7 +290,7 @@ show(
 FIRST, NEXT = 100, 15
 
 # %% [markdown]
-# `solve_branch` goes from each member to the next:
+# `solve_branch` goes from each member to the next; {numref}`fig-donor-branch` has the whole method:
 
 
 # %%
@@ -265,6 +306,46 @@ def solve_donors(seed, members=DONORS):
     )
     return library, time.perf_counter() - clock
 
+
+# %% tags=["hide-input"]
+def box(axes, x, y, text, color):
+    """Draw a text in a box, centered."""
+    look = {"boxstyle": "round,pad=0.5", "fc": "none", "ec": color, "lw": 1.5}
+    axes.text(x, y, text, ha="center", va="center", bbox=look, linespacing=1.3)
+
+
+def arrow(axes, start, end, text=""):
+    """Draw an arrow, with a text above its middle."""
+    look = {"arrowstyle": "-|>", "color": COLORS[4], "lw": 1.3}
+    axes.annotate("", end, start, arrowprops=look)
+    middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.2
+    axes.text(*middle, text, ha="center", fontsize=11)
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-donor-branch", "caption": "The method. Once, in advance (top): random weights are trained on the smallest viscosity, and each further donor starts from the one before, so that all lie on one branch. For each query (bottom): weights between two donors are the start, and a few steps with a small damping do the rest."}}
+figure, axes = plt.subplots(figsize=(7.4, 3.3))
+axes.set(xlim=(0, 10.3), ylim=(0, 4))
+axes.axis("off")
+box(axes, 0.8, 3.3, "random\nweights", COLORS[4])
+arrow(axes, (1.7, 3.3), (3.0, 3.3), f"{FIRST} steps")
+box(axes, 3.7, 3.3, "donor\n$\\nu_1$", COLORS[0])
+arrow(axes, (4.4, 3.3), (5.6, 3.3), f"{NEXT} steps")
+box(axes, 6.3, 3.3, "donor\n$\\nu_2$", COLORS[0])
+arrow(axes, (7.0, 3.3), (8.8, 3.3), f"{NEXT} steps each")
+box(axes, 9.5, 3.3, f"donor\n$\\nu_{len(DONORS)}$", COLORS[0])
+box(axes, 5.0, 0.7, "weights\nbetween", COLORS[1])
+arrow(axes, (3.8, 2.4), (4.6, 1.6))
+arrow(axes, (6.2, 2.4), (5.4, 1.6))
+arrow(axes, (5.9, 0.7), (7.9, 0.7), "10 steps at $\\nu$")
+box(axes, 8.8, 0.7, "solution\nfor $\\nu$", COLORS[1])
+axes.text(0.1, 0.7, "asked for:\n$\\nu_1 < \\nu < \\nu_2$", va="center")
+arrow(axes, (2.3, 0.7), (4.1, 0.7))
+show(
+    figure,
+    alt="A diagram in two rows. On top arrows lead from random weights to a "
+    "first donor, a second one, and on to the last. Below, two donors and the "
+    "viscosity asked for lead to weights between, and steps to the solution.",
+)
 
 # %% [markdown]
 # ## The rivals
@@ -692,6 +773,7 @@ def try_library(seed, reduced):
     errors, every_tenth = test_rules(rules, seed)
     wide, _ = solve_donors(seed, np.geomspace(0.001, 0.1, 7))
     return SimpleNamespace(
+        library=library,
         errors=errors,
         every_tenth=every_tenth,
         seconds=seconds,
@@ -835,7 +917,28 @@ _ = record(
 # times less than the better of the two, worst case against worst case). That viscosity was chosen among
 # three, by errors on such tests; the middle of the range, which needs no choice, gives
 # {glue:text}`starting_from_neighbors.middle:.1e`, joint training
-# {glue:text}`starting_from_neighbors.joint:.1e`: not much better than Reptile.
+# {glue:text}`starting_from_neighbors.joint:.1e`: not much better than Reptile. {numref}`fig-start-paths` follows five
+# of the starts step by step, {numref}`fig-lm-transfer` has their errors after ten steps for each viscosity.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-start-paths", "caption": "Error against steps: median and range over five seeds and the four published viscosities. The conditioned network begins best and gains slowly; interpolated weights begin at a larger error and are far below it after five steps. From random weights the way is long."}}
+figure, axes = plt.subplots(figsize=(8, 4))
+seen = np.flatnonzero(STEPS <= 20)
+shown = ("random", "Reptile", "single", "conditioned", "interpolated")
+for i, name in enumerate(shown):
+    every = errors[name][:, : len(PUBLISHED), seen].reshape(-1, len(seen))
+    look = {"color": COLORS[i], "ls": LINE_STYLES[i], "marker": MARKERS[i]}
+    axes.plot(STEPS[seen], np.median(every, axis=0), label=name, **look)
+    band = every.min(axis=0), every.max(axis=0)
+    axes.fill_between(STEPS[seen], *band, color=COLORS[i], alpha=0.12, lw=0)
+axes.set(xlabel="steps", ylabel="relative L2 error", yscale="log")
+axes.set_xticks(STEPS[seen])
+figure.legend(loc="outside right upper")
+show(
+    figure,
+    alt="Error against steps for five starts. Random begins highest and falls "
+    "slowly, Reptile and single lie below it; conditioned begins lowest; "
+    "interpolated crosses all others within five steps.",
+)
 
 # %% mystnb={"figure": {"name": "fig-lm-transfer", "caption": "Error after ten steps against viscosity: median and range of five seeds. Near the viscosity that it solves the single start comes close to the library; far from it, it does not."}} tags=["hide-input"]
 figure, axes = plt.subplots(figsize=(8, 4.4))
@@ -862,6 +965,26 @@ show(
     figure,
     alt="Error after ten steps against viscosity for five starts. Random and "
     "FOMAML are highest; the interpolated library is the lowest.",
+)
+
+# %% [markdown]
+# Why can weights be interpolated at all? {numref}`fig-donor-weights` looks at them.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-donor-weights", "caption": "The twelve weights that change most along the branch of one seed, against the viscosity of the donor. They move slowly, on curves that lines between neighbors follow well: weights in between are nearly the weights of a solution."}}
+one = runs[0].library.parameters
+moved = np.ptp(one, axis=0).argsort()[-12:]
+ticks = [0.005, 0.01, 0.02, 0.05]
+figure, axes = plt.subplots(figsize=(7, 3.6))
+for i, k in enumerate(moved):
+    look = {"color": COLORS[i % 5], "ls": LINE_STYLES[i % 5], "ms": 4}
+    axes.plot(DONORS, one[:, k], marker=MARKERS[i % 5], **look)
+axes.set(xlabel="viscosity ν (length² / time)", xscale="log", ylabel="weight")
+axes.set_xticks(ticks, [f"{nu:g}" for nu in ticks])
+axes.set_xticks([], minor=True)
+show(
+    figure,
+    alt="Twelve lines with nine marks each, weights against viscosity. All of "
+    "them are smooth; some rise, some fall, none jumps.",
 )
 
 # %% [markdown]
@@ -901,13 +1024,43 @@ Table(
 # layer is thinner, are the hard side; above the range, at $\nu = 0.1$, extrapolated weights lead to
 # {glue:text}`starting_from_neighbors.above:.0e`.
 #
+# What the steps have to repair is in {numref}`fig-outside-donors`: the error of the interpolated weights as they are,
+# all over the range and beyond.
+
+# %% tags=["hide-input"]
+sweep = np.geomspace(DONORS[0] / 10**0.375, DONORS[-1] * 10**0.375, 57)
+TRUTH |= {float(nu): task(nu).exact(*points_of_error) for nu in sweep}
+untrained = np.array(
+    [[distance(nu, r.library.interpolate(nu)) for nu in sweep] for r in runs]
+)
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-outside-donors", "caption": "Interpolated weights across the range of the donors (gray, with a tick for each donor) and beyond it. Line: error before any step, median and range of five seeds. It has an arc between each pair of donors, as interpolation has, and grows quickly outside. Squares: the worst seed after ten steps."}}
+figure, axes = plt.subplots(figsize=(7.4, 4))
+axes.axvspan(DONORS[0], DONORS[-1], color=COLORS[4], alpha=0.12, lw=0)
+seed_band(axes, sweep, untrained, "before the first step")
+after = [*errors["interpolated"][:, :, 2].max(axis=0), *outside]
+asked = [*HELD_OUT, *OUTSIDE]
+axes.plot(asked, after, "s", color=COLORS[1], label="after ten steps (worst)")
+axes.set(xscale="log", xlabel="viscosity ν (length² / time)")
+axes.set(yscale="log", ylabel="relative L2 error")
+bottom = np.full(len(DONORS), axes.get_ylim()[0])
+axes.plot(DONORS, bottom, "|", color=COLORS[4], ms=14)
+axes.legend(fontsize=10)
+show(
+    figure,
+    alt="Error against viscosity. Before any step a line of eight arcs between "
+    "nine donors, rising steeply at both ends outside of them; squares some "
+    "digits below it, highest at the smallest viscosities.",
+)
+
+# %% [markdown]
 # ## Is it paid back?
 #
 # Offline work is an investment. It pays off after
 #
 # $$
 # n = \frac{\text{offline steps}}{\text{steps from scratch to the same error} - \text{steps per query}}
-# $$
+# $$ (eq-donors-paid)
 #
 # queries. From scratch means the best we know for it: the same formulation and optimizer, a tuned first
 # damping, and a stop as soon as it is as good as the adapted start after its 10 steps, looked at every ten
@@ -947,7 +1100,29 @@ Table(
 # %% [markdown]
 # The library is paid back after {glue:text}`starting_from_neighbors.break_even_interpolated:.1f` queries, the
 # single start, for its lower accuracy, after {glue:text}`starting_from_neighbors.break_even_single:.1f`.
-#
+# {numref}`fig-donors-paid` draws both sides of {eq}`eq-donors-paid`.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-donors-paid", "caption": "When the library is paid back: steps in total against the number of queries, means over seeds and published viscosities. Solid: nine donors first, then ten steps a query. Dashed: every query from scratch, to the same error. They cross (dot) where the saving has paid for the donors."}}
+figure, axes = plt.subplots(figsize=(6.6, 3.6))
+asked = np.arange(9)
+for i, name in enumerate(("interpolated", "single")):
+    look = {"color": COLORS[i], "marker": MARKERS[2 * i], "ms": 4}
+    start = f"with {name}"
+    axes.plot(asked, OFFLINE[name] + 10 * asked, ls="-", label=start, **look)
+    scratch_label = f"from scratch, as good as {name}"
+    axes.plot(asked, needed[name] * asked, ls="--", label=scratch_label, **look)
+    crossing = queries[name], needed[name] * queries[name]
+    axes.plot(*crossing, "o", color=COLORS[i], ms=11, mfc="none")
+axes.set(xlabel="queries", ylabel="steps in total", ylim=0)
+axes.legend(fontsize=10)
+show(
+    figure,
+    alt="Total steps against queries. Two solid lines begin high and rise "
+    "slowly, two dashed lines begin at zero and rise steeply; circles mark "
+    "where they cross, after a few queries.",
+)
+
+# %% [markdown]
 # ## The classical neighbor
 #
 # The spectral solver of {doc}`first_pinn` needs none of this:
@@ -998,6 +1173,91 @@ close_chapter("starting_from_neighbors")
 # %% [markdown]
 # ## Exercises
 #
+# ```{exercise} Warm-up: the tangent by hand
+# :label: exercise-branch-tangent
+#
+# Let there be one weight, with the residual $r = \theta^2 - \nu$, so that $\theta = \sqrt\nu$ solves it. Evaluate
+# {eq}`eq-branch-tangent` from $\nu = 1$ to $1 + \delta$. By how much does this step miss the root, to leading order?
+# Then take one step of `adapt`: does it miss by as much?
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-branch-tangent
+# :class: dropdown
+# ````
+#
+# $J = 2$ and $\partial_\nu r = -1$, so $d = \delta / 2$. The root is $1 + \delta/2 - \delta^2/8 + \delta^3/16 - \dots$,
+# which the tangent misses by about $\delta^2/8$. A step of `adapt` has the geodesic acceleration in it, which is the
+# next term: it misses by about $\delta^3/16$, an eighth of that when $\delta$ is halved.
+
+
+# %% tags=["hide-input"]
+class Square:
+    """One weight whose square shall be a number: the residual is θ² - ν."""
+
+    def __init__(self, nu):
+        self.nu = nu
+
+    def residuals(self, theta):
+        """Return the residual."""
+        return theta**2 - self.nu
+
+    def linearize(self, theta):
+        """Return the residual and its derivative."""
+        return self.residuals(theta), np.diag(2 * theta)
+
+
+# %% tags=["hide-input"]
+misses = {}
+for delta in (0.1, 0.05):
+    path = adapt(Square(1 + delta), np.ones(1), 1, damping=1e-12)
+    root = np.sqrt(1 + delta)
+    tangent, misses[delta] = abs(1 + delta / 2 - root), abs(path[-1, 0] - root)
+    print(f"δ = {delta}: off by {tangent:.1e} (tangent), {misses[delta]:.1e}")
+    assert 0.8 < tangent / (delta**2 / 8) < 1.1
+assert 7 < misses[0.1] / misses[0.05] < 9
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
+# ```{exercise} Half as many donors
+# :label: exercise-half-donors
+#
+# Leave out every other donor. By which factor should the error of interpolated weights, before any step, grow
+# halfway between two donors? Compare with what you measure.
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-half-donors
+# :class: dropdown
+# ````
+#
+# Linear interpolation is of second order: twice the distance in $\log \nu$, four times the error, as long as the
+# weights lie on a smooth curve. The donors left out are halfway between those that stay.
+
+# %% tags=["hide-input"]
+from opifex_tutorials.training.transfer import DonorLibrary
+
+every_other = [
+    DonorLibrary(r.library.members[::2], r.library.parameters[::2])
+    for r in runs
+]
+left_out = sweep[16:-12:8]  # the donors; four points of the sweep apart
+assert np.allclose(left_out, DONORS[1::2])
+of_half = np.median(
+    [[distance(nu, m.interpolate(nu)) for nu in left_out] for m in every_other]
+)
+of_all = np.median(untrained[:, 14:-12:4])
+print(f"nine {of_all:.1e}, five {of_half:.1e}: {of_half / of_all:.1f} times")
+assert 2.5 < of_half / of_all < 6
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
 # ```{exercise} Another family
 # :label: exercise-family
 #
@@ -1080,10 +1340,73 @@ assert mixed > max(alone)
 # ````
 
 # %% [markdown]
+# ```{exercise} Research: a better rule between donors?
+# :label: exercise-between-donors
+#
+# Put a cubic spline in $\log \nu$ through the weights of all donors, and the polynomial of degree eight, in place of the
+# line between two. Which start is best inside of the range, and outside? Is anything left of the differences a few steps
+# later? What would you have to change for a better rule to pay?
+# ```
+
+# %% [markdown]
+# ````{solution-start} exercise-between-donors
+# :class: dropdown
+# ````
+#
+# Inside of the range the spline gives the best start, and the polynomial, which swings at the ends, is no better
+# than lines. Outside both are worse than the line, the polynomial hopelessly. Three steps later
+# nothing is left of the differences: from the basin of a solution Levenberg–Marquardt needs as many steps from all of them. A
+# better rule pays where there are fewer donors, far apart, or fewer steps.
+
+
+# %% tags=["hide-input"]
+from scipy.interpolate import CubicSpline, KroghInterpolator
+
+
+def rule_of(kind, library):
+    """Return ν -> weights, a curve through all donors."""
+    if kind == "lines":
+        return library.interpolate
+    curve = {"spline": CubicSpline, "polynomial": KroghInterpolator}[kind]
+    through = curve(np.log(library.members), library.parameters)
+    return lambda nu: through(np.log(nu))
+
+
+def error_of_starts(kind, viscosities):
+    """Return the median error before any step."""
+    rules = [rule_of(kind, r.library) for r in runs]
+    return np.median(
+        [[distance(nu, f(nu)) for nu in viscosities] for f in rules]
+    )
+
+
+# %% tags=["hide-input"]
+inside, beyond, later = {}, {}, {}
+for kind in ("lines", "spline", "polynomial"):
+    inside[kind] = error_of_starts(kind, HELD_OUT)
+    beyond[kind] = error_of_starts(kind, OUTSIDE)
+    start = rule_of(kind, runs[0].library)
+    ends = [adapt(system_of(nu, 0), start(nu), 3)[-1] for nu in PUBLISHED]
+    later[kind] = np.median(
+        [distance(nu, end) for nu, end in zip(PUBLISHED, ends, strict=True)]
+    )
+    print(
+        f"{kind}: inside {inside[kind]:.1e}, outside {beyond[kind]:.1e}, "
+        f"three steps later (inside) {later[kind]:.1e}"
+    )
+assert inside["spline"] < inside["lines"]
+assert inside["polynomial"] > inside["lines"]
+assert beyond["polynomial"] > 10 * beyond["lines"]
+assert later["lines"] < 2 * later["spline"]
+
+# %% [markdown]
+# ````{solution-end}
+# ````
+
+# %% [markdown]
 # ## Experiments to try
 #
 # - Reduce the library to two donors. How many steps does that cost?
-# - Replace the linear interpolation by a polynomial through all nine donors. Where does it fail first?
 # - Solve the donors from the largest viscosity downward. Does the order matter?
 # - Give FOMAML ninety meta-steps instead of nine. When does it leave the random start behind?
 #
