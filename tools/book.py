@@ -363,9 +363,10 @@ def book() -> None:
 
 
 def render_digest() -> str:
-    """Digest of all that can change a page."""
+    """Digest of all that can change a page or what it offers."""
     roots = ["_config.yml", "_toc.yml", "pyproject.toml", "constraints.txt", "book", "tools"]
     roots += ["notebooks", "opifex_tutorials", "_build/executed", "_build/ledger"]
+    roots += ["benchmarks", "README.md", "LICENSE"]  # which the wheel holds
     files = [path for root in roots for path in _files(ROOT / root)]
     return _digest_files(files, sys.version + portable.site())
 

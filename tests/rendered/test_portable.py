@@ -146,6 +146,23 @@ def test_outputs_are_kept_and_every_figure_is_two_pictures(name):
     assert not any(c["outputs"] or c["execution_count"] for c in empty)
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_solutions_are_folded_and_so_is_what_the_page_folds(name):
+    solves, expected = False, []
+    for cell in json.loads((SOURCE / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            folded = solves or "hide-input" in cell["metadata"].get("tags", [])
+            expected.append((folded, solves))
+            continue
+        fences = re.findall(r"\{solution-(start|end)\}", "".join(cell["source"]))
+        solves = fences[-1] == "start" if fences else solves
+    assert any(hidden for _, hidden in expected)
+    cells = [c for c in downloaded(name)["cells"][1:] if c["cell_type"] == "code"]
+    fold = [c["metadata"].get("jupyter", {}) for c in cells]
+    hidden = [tuple(f.get(f"{w}_hidden", False) for w in ("source", "outputs")) for f in fold]
+    assert hidden == expected
+
+
 def test_a_picture_is_dark_on_white():
     outputs = [o for c in downloaded("first_pinn")["cells"] for o in c.get("outputs", [])]
     encoded = next(o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {}))
