@@ -29,8 +29,8 @@ test: $(VENV)/ready  ## lint, types, pairs, unit tests, every notebook, the rend
 	$(PYTHON) -m pytest tests/rendered --junitxml=_build/reports/rendered.xml
 	@$(BOOK) summary
 
-lab: $(VENV)/lab  ## open the notebooks in JupyterLab
-	$(VENV)/bin/jupyter lab notebooks
+lab: $(VENV)/lab  ## open the book in JupyterLab, where its markup is rendered
+	$(VENV)/bin/jupyter lab --LabApp.default_url=/lab/tree/book/how_to_read.md
 
 pairs: $(VENV)/ready  ## rewrite every notebook (.ipynb) from its source (.py)
 	@$(BOOK) pairs
@@ -60,6 +60,9 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,peers]'
 	@touch $@
 
-$(VENV)/lab: $(VENV)/ready
+# Pages open as pages, not as their source: a default of this environment, which a reader can change.
+$(VENV)/lab: $(VENV)/ready tools/jupyterlab_defaults.json
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab]'
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@cp tools/jupyterlab_defaults.json $(VENV)/share/jupyter/lab/settings/overrides.json
 	@touch $@

@@ -9,6 +9,8 @@
 # %% [markdown]
 # # Hybrids: grid and network together
 #
+# % Raw markup below? `make lab` renders it; a copy without any is offered on the chapter's page, and is in `_build/html/downloads`.
+#
 # ```{list-table}
 # :header-rows: 1
 #

@@ -9,6 +9,8 @@
 # %% [markdown]
 # # Meta-optimization: what a learned start is worth
 #
+# % Raw markup below? `make lab` renders it; a copy without any is offered on the chapter's page, and is in `_build/html/downloads`.
+#
 # ```{list-table}
 # :header-rows: 1
 #

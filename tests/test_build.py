@@ -142,13 +142,14 @@ class Scratch:
 def built(tmp_path_factory):
     """A scratch copy whose book was built once, without fault. Tests work on copies of it."""
     root = tmp_path_factory.mktemp("scratch") / "project"
-    for folder in ("tools", "opifex_tutorials", "book", "notebooks"):
+    for folder in ("tools", "opifex_tutorials", "benchmarks", "book", "notebooks"):
         (root / folder).mkdir(parents=True)
     for name in ("results", "tables", "validation", "plotting", "progress", "__init__"):
         shutil.copy(ROOT / f"opifex_tutorials/{name}.py", root / "opifex_tutorials")
-    for name in ("_config.yml", "pyproject.toml", "constraints.txt"):
+    for name in ("_config.yml", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, root)
-    shutil.copy(ROOT / "tools/book.py", root / "tools")
+    for path in (ROOT / "tools").glob("*.py"):
+        shutil.copy(path, root / "tools")
     for folder in ("_css", "vendor"):
         shutil.copytree(ROOT / "book" / folder, root / "book" / folder)
     shutil.copy(ROOT / "book/references.bib", root / "book")
@@ -186,6 +187,18 @@ def test_a_built_book_is_complete(built):
     assert re.search(r">error</span></code>.*?>1e-06<.*?>relative L2<.*?>10×<", results, re.DOTALL)
     ledger = json.loads((html / "ledger.json").read_text(encoding="utf-8"))
     assert ledger["tiny"]["results"]["tiny.error"]["value"] == 1e-6
+    taken = (html / "downloads/tiny.ipynb").read_text(encoding="utf-8")
+    assert "image/png" in taken
+    assert "./opifex_tutorials-" in taken
+    assert str(built.root) not in taken
+
+
+def test_where_the_book_will_be_published_is_a_setting(scratch, monkeypatch):
+    monkeypatch.setenv("OPIFEX_SITE", "https://example.org/book/")
+    assert scratch.make()[0] == 0
+    taken = (scratch.root / "_build/html/downloads/tiny.ipynb").read_text(encoding="utf-8")
+    assert "https://example.org/book/downloads/opifex_tutorials-" in taken
+    assert "https://example.org/book/notebooks/tiny.html" in taken
 
 
 def test_without_a_change_nothing_is_done(scratch):

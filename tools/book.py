@@ -26,6 +26,10 @@ from xml.etree import ElementTree
 from opifex_tutorials.tables import readable
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # run as a script, a file finds only its neighbors
+from tools import portable  # noqa: E402
+from tools.plain_markdown import MarkupError  # noqa: E402
+
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 LEDGER = BUILD / "ledger"
@@ -352,17 +356,19 @@ def book() -> None:
         stamp.unlink(missing_ok=True)
         stage()
         render()
+        offer_downloads()
         (HTML / "ledger.json").write_text(json.dumps(ledger(), indent=1) + "\n", encoding="utf-8")
         stamp.write_text(inputs, encoding="utf-8")
     print(f"Book: ready after {time.time() - started:.0f} s. Open {HTML / 'index.html'}")
 
 
 def render_digest() -> str:
-    """Digest of all that can change a page."""
+    """Digest of all that can change a page or what it offers."""
     roots = ["_config.yml", "_toc.yml", "pyproject.toml", "constraints.txt", "book", "tools"]
     roots += ["notebooks", "opifex_tutorials", "_build/executed", "_build/ledger"]
+    roots += ["benchmarks", "README.md", "LICENSE"]  # which the wheel holds
     files = [path for root in roots for path in _files(ROOT / root)]
-    return _digest_files(files, sys.version)
+    return _digest_files(files, sys.version + portable.site())
 
 
 def stage() -> None:
@@ -378,6 +384,7 @@ def stage() -> None:
     generated.mkdir()
     for path in notebooks():
         merged = _merge_outputs(_load(path), _load(EXECUTED / path.name), path.stem)
+        portable.offer(merged, path.stem)
         (SOURCE / "notebooks" / path.name).write_text(
             json.dumps(merged, indent=1), encoding="utf-8"
         )
@@ -397,6 +404,16 @@ def render() -> None:
     done = subprocess.run(command, cwd=ROOT, env=_environment(), check=False)
     if done.returncode != 0:
         raise BuildError("the book did not render cleanly: see the warnings above")
+
+
+def offer_downloads() -> None:
+    """Put what a page offers to take away beside the pages."""
+    pages = ledger().values()
+    values = {key: r["value"] for page in pages for key, r in page["results"].items()}
+    try:
+        portable.write(SOURCE / "notebooks", HTML, values, portable.site())
+    except MarkupError as error:
+        raise BuildError(str(error)) from error
 
 
 def ledger() -> dict[str, Any]:
