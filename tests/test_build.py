@@ -101,6 +101,15 @@ chapters:
   - file: notebooks/tiny
   - file: book/results
   - file: book/api
+    sections:
+      - file: book/api/problems
+      - file: book/api/models
+      - file: book/api/losses
+      - file: book/api/training
+      - file: book/api/solvers
+      - file: book/api/verification
+      - file: book/api/results
+      - file: book/api/support
 """
 
 
@@ -114,7 +123,7 @@ class Scratch:
         """Run one command of the build; return its exit status and all it printed."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
         done = subprocess.run(
-            [sys.executable, "tools/book.py", command],
+            [sys.executable, "-m", "tools.book", command],
             cwd=self.root,
             env=environment,
             stdout=subprocess.PIPE,
@@ -148,12 +157,14 @@ def built(tmp_path_factory):
         shutil.copy(ROOT / f"opifex_tutorials/{name}.py", root / "opifex_tutorials")
     for name in ("_config.yml", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)
-    shutil.copy(ROOT / "tools/book.py", root / "tools")
-    for folder in ("_css", "vendor"):
+    for file in (ROOT / "tools").glob("*.py"):
+        shutil.copy(file, root / "tools")
+    for folder in ("_css", "_js", "vendor"):
         shutil.copytree(ROOT / "book" / folder, root / "book" / folder)
-    shutil.copy(ROOT / "book/references.bib", root / "book")
-    for name in ("results", "api"):
-        text = f"# {name}\n\n```{{include}} _generated/{name}.md\n```\n"
+    for name in ("references.bib", "glossary.toml", "inventories.toml"):
+        shutil.copy(ROOT / "book" / name, root / "book")
+    for name, content in (("results", "results"), ("api", "rooms")):
+        text = f"# {name}\n\n```{{include}} _generated/{content}.md\n```\n"
         (root / f"book/{name}.md").write_text(text, encoding="utf-8")
     for name, text in MODULES.items():
         module = root / "opifex_tutorials" / name
