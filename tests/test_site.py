@@ -7,7 +7,7 @@ import pytest
 from docutils import nodes
 from sphinx import addnodes
 
-from tools import api, book, chapters, inventories, slim, sources, terms
+from tools import api, book, chapters, fixes, inventories, slim, terms
 
 PACKAGE = book.ROOT / "opifex_tutorials"
 
@@ -189,10 +189,20 @@ def test_edit_links_lead_to_the_source():
         return [{"label": "group", "buttons": [edit, {"label": "other", "url": "a.ipynb"}]}]
 
     chapter, room = buttons(), buttons()
-    sources.edit_links(chapter, "notebooks/a")
-    sources.edit_links(room, "book/api/losses")
+    fixes.edit_links(chapter, "notebooks/a")
+    fixes.edit_links(room, "book/api/losses")
     assert chapter[0]["buttons"][0]["url"] == "https://x/edit/main/notebooks/a.py"
     assert [b["label"] for b in room[0]["buttons"]] == ["other"]
+
+
+def test_a_section_without_a_title_becomes_a_box():
+    document = nodes.document(None, None)
+    document += nodes.section("", nodes.title("", "T"), nodes.paragraph("", "one"))
+    document += nodes.section("", nodes.paragraph("", "two"), ids=["exercise-content"])
+    fixes.box_untitled_sections(document)
+    assert [type(n) for n in document] == [nodes.section, nodes.container]
+    assert document[1].astext() == "two"
+    assert document[1]["classes"] == ["exercise-content"]
 
 
 @pytest.mark.parametrize("address", ["", "https://example.org/owner/book"])

@@ -76,7 +76,7 @@ def pages(package: Path) -> dict[str, str]:
 
 def _page(room: str, content: list[str], package: Path) -> str:
     lines = [f"# {room.capitalize()}", "", ROOMS[room][1], ""]
-    lines += ["| module | |", "|---|---|"]
+    lines += ["| module | what it holds |", "|---|---|"]
     lines += [f"| {{py:mod}}`~{m}` | {_summary(m, package)} |" for m in content]
     for module in content:
         lines += ["", f"## `{module.partition('.')[2]}`", ""]

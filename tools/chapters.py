@@ -87,7 +87,7 @@ def _card(name: str, landing: str) -> str:
 # --- the map: chapters, one column for each step away from the first, one row for each branch ---
 
 #: Width of the gap between two columns, where the arrows are, as a part of a column.
-GAP = 0.3
+GAP = 0.2
 
 
 def chapter_map(chapters: list[Chapter], pages: dict[str, Any]) -> str:

@@ -10,14 +10,19 @@ import tinycss2
 from fontTools.subset import Options, Subsetter, load_font, save_font
 
 #: Draws icons that the style sheets draw as well, in fifty times the bytes.
-ICON_SCRIPT = re.compile(r"\s*<script[^>]*fontawesome\.js[^>]*></script>")
+ICON_SCRIPT = re.compile(r"\s*<script[^>]*/fontawesome\.js[^>]*></script>")
+#: What the page of search results needs, but every page loads.
+SEARCH = re.compile(r"\s*<script[^>]*/(searchtools|language_data|searchindex)\.js[^>]*></script>")
 
 
 def slim(site: Path) -> None:
     """Make the pages of a rendered book lighter, without a change to what they show."""
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        page.write_text(ICON_SCRIPT.sub("", text), encoding="utf-8")
+        text = ICON_SCRIPT.sub("", text)
+        if page.name != "search.html":
+            text = SEARCH.sub("", text)
+        page.write_text(text, encoding="utf-8")
     static = site / "_static"
     for file in [*static.rglob("*.map"), *static.rglob("fontawesome.js*"), *static.rglob("*.ttf")]:
         file.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ def weigh(browser: Any, address: str) -> Weight:
     try:
         tab = context.new_page()
         responses: list[Any] = []
-        tab.on("response", responses.append)
+        tab.on("response", lambda response: responses.append(response))
         tab.goto(address, wait_until="networkidle")
         sizes = [len(response.body()) for response in responses if response.ok]
         painted, ready = (tab.evaluate(f"() => {t}") / 1000 for t in (PAINTED, READY))
