@@ -1,10 +1,14 @@
 """The steps that help a reader find the way: rooms, map, terms, links, and pages that are light."""
 
+import base64
+import io
 import re
 import zlib
 
+import numpy as np
 import pytest
 from docutils import nodes
+from PIL import Image
 from sphinx import addnodes
 
 from tools import api, book, chapters, fixes, inventories, slim, terms
@@ -247,3 +251,30 @@ def test_words_are_those_of_classes_ids_and_scripts(tmp_path):
     found = slim.words(tmp_path)
     assert {"one", "two", "three", "five-six", "seven"} <= found
     assert "four" not in found
+
+
+def test_a_figure_becomes_lighter_and_shows_the_same():
+    svg = (
+        '<svg class="book-figure" aria-label="0.12345">\n<g transform="translate(1.23456 0) '
+        'scale(0.015625)">\n <use x="2.34567" xlink:href="#a"></use></g>'
+        '<path d="M 3.45678 4"/></svg>'
+    )
+    assert slim.lighter_figure(svg) == (
+        '<svg class="book-figure" aria-label="0.12345"><g transform="translate(1.23 0) '
+        'scale(0.015625)"><use x="2.34" href="#a"/></g><path d="M 3.45 4"/></svg>'
+    )
+
+
+@pytest.mark.parametrize(("colors", "smaller"), [(200, True), (300, False)])
+def test_an_image_loses_no_color(colors, smaller):
+    values = np.random.default_rng(0).integers(colors, size=3600)
+    pixels = np.stack([values % 256, values // 256, 0 * values, 255 + 0 * values], axis=-1)
+    image = Image.fromarray(pixels.reshape(60, 60, 4).astype(np.uint8), "RGBA")
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    before = base64.b64encode(file.getvalue()).decode()
+    svg = slim.lighter_figure(f'<svg><image href="data:image/png;base64,{before}"/></svg>')
+    after = re.search(r'base64,([^"]*)', svg)[1]
+    assert (len(after) < len(before)) == smaller
+    shown = Image.open(io.BytesIO(base64.b64decode(after))).convert("RGBA")
+    assert shown.tobytes() == image.tobytes()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from pathlib import Path
 
+import numpy as np
 import tinycss2
 from fontTools.subset import Options, Subsetter, load_font, save_font
+from PIL import Image
 
 #: Draws icons that the style sheets draw as well, in fifty times the bytes.
 ICON_SCRIPT = re.compile(r"\s*<script[^>]*/fontawesome\.js[^>]*></script>")
 #: What the page of search results needs, but every page loads.
 SEARCH = re.compile(r"\s*<script[^>]*/(searchtools|language_data|searchindex)\.js[^>]*></script>")
+
+FIGURE = re.compile(r"<svg[^>]*book-figure.*?</svg>", re.DOTALL)
+#: Where Matplotlib writes places, in points, to a millionth.
+PLACES = re.compile(r' (?:d|x|y|points)="[^"]*"|translate\([^)]*\)')
+PIXELS = re.compile(r"data:image/png;base64,([^\"]*)")
 
 
 def slim(site: Path) -> None:
@@ -22,7 +30,7 @@ def slim(site: Path) -> None:
         text = ICON_SCRIPT.sub("", text)
         if page.name != "search.html":
             text = SEARCH.sub("", text)
-        page.write_text(text, encoding="utf-8")
+        page.write_text(FIGURE.sub(lambda f: lighter_figure(f[0]), text), encoding="utf-8")
     static = site / "_static"
     for file in [*static.rglob("*.map"), *static.rglob("fontawesome.js*"), *static.rglob("*.ttf")]:
         file.unlink(missing_ok=True)
@@ -34,6 +42,26 @@ def slim(site: Path) -> None:
     icons = _icons("".join(f.read_text(encoding="utf-8") for f in static.rglob("*.css")))
     for font in static.rglob("fa-*.woff2"):
         subset_font(font, icons)
+
+
+def lighter_figure(svg: str) -> str:
+    """Write places to a hundredth of a point, images of few colors as such, and little else."""
+    svg = PLACES.sub(lambda place: re.sub(r"(\d\.\d\d)\d+", r"\1", place[0]), svg)
+    svg = PIXELS.sub(lambda png: f"data:image/png;base64,{_repacked(png[1])}", svg)
+    return re.sub(r">\n\s*<", "><", svg).replace("></use>", "/>").replace(" xlink:href=", " href=")
+
+
+def _repacked(data: str) -> str:
+    """Pack an image of up to 256 colors into a palette, if that helps; no color is lost."""
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA"))
+    colors, indices = np.unique(pixels.reshape(-1, 4), axis=0, return_inverse=True)
+    if len(colors) > 256:
+        return data
+    packed = Image.fromarray(indices.reshape(pixels.shape[:2]).astype(np.uint8), "P")
+    packed.putpalette(colors.tobytes(), "RGBA")
+    made = io.BytesIO()
+    packed.save(made, "PNG", optimize=True)
+    return min(base64.b64encode(made.getvalue()).decode(), data, key=len)
 
 
 def words(site: Path) -> set[str]:
