@@ -119,13 +119,13 @@ class Scratch:
     def __init__(self, root: Path):
         self.root = root
 
-    def make(self, command="book"):
+    def make(self, command="book", **environment):
         """Run one command of the build; return its exit status and all it printed."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        given = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "OPIFEX_"))}
         done = subprocess.run(
             [sys.executable, "-m", "tools.book", command],
             cwd=self.root,
-            env=environment,
+            env={**given, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -197,6 +197,20 @@ def test_a_built_book_is_complete(built):
     assert re.search(r">error</span></code>.*?>1e-06<.*?>relative L2<.*?>10×<", results, re.DOTALL)
     ledger = json.loads((html / "ledger.json").read_text(encoding="utf-8"))
     assert ledger["tiny"]["results"]["tiny.error"]["value"] == 1e-6
+
+
+def test_pages_link_the_repository_if_there_is_one(scratch):
+    pages = [f"_build/html/{name}.html" for name in ("notebooks/tiny", "book/api/support")]
+    before = [(scratch.root / page).read_text(encoding="utf-8") for page in pages]
+    assert "github.com/example" not in "".join(before)
+    address = "https://github.com/example/book"
+    status, output = scratch.make(OPIFEX_REPOSITORY=address)
+    assert status == 0, output
+    chapter, room = [(scratch.root / page).read_text(encoding="utf-8") for page in pages]
+    assert f'href="{address}/edit/main/notebooks/tiny.py"' in chapter
+    assert f'href="{address}/issues/new' in chapter
+    assert f'href="{address}"' in room
+    assert "/edit/" not in room
 
 
 def test_without_a_change_nothing_is_done(scratch):
