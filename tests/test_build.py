@@ -280,8 +280,9 @@ def test_a_faulty_notebook_turns_the_book_red(scratch, old, new, complaint):
         ("tiny.error:.1e", "tiny.missing:.1e", "tiny.missing"),
         ("# A tiny book", "# A tiny book\n\nSee {ref}`nowhere`.", "nowhere"),
         ("# A tiny book", "# A tiny book\n\n{cite}`nobody`", "nobody"),
+        ("# A tiny book", "# A tiny book\n\n$\\frac{1$", "KaTeX parse error"),
     ],
-    ids=["glue", "reference", "citation"],
+    ids=["glue", "reference", "citation", "formula"],
 )
 def test_a_dangling_key_turns_the_book_red(scratch, old, new, complaint):
     scratch.edit("book/index.md", old, new)

@@ -1,17 +1,19 @@
 """The steps that help a reader find the way: rooms, map, terms, links, and pages that are light."""
 
 import base64
+import doctest
 import io
 import re
 import zlib
 
 import numpy as np
 import pytest
+import quickjs
 from docutils import nodes
 from PIL import Image
 from sphinx import addnodes
 
-from tools import api, book, chapters, fixes, inventories, slim, terms
+from tools import api, book, chapters, fixes, formulas, inventories, slim, terms
 
 PACKAGE = book.ROOT / "opifex_tutorials"
 
@@ -37,6 +39,15 @@ def test_a_module_that_no_room_names_is_in_the_last(tmp_path):
     assert "Does `x`; see {py:func}`f`." in pages["problems"]
     assert "automodule:: package.novel" in pages["support"]
     assert not any("_hidden" in text for text in pages.values())
+
+
+@pytest.mark.parametrize("room", api.ROOMS)
+def test_the_example_of_a_room_runs_and_shows_what_it_says(room):
+    file = book.ROOT / "book" / "examples" / f"{room}.txt"
+    failed, attempted = doctest.testfile(str(file), module_relative=False)
+    assert attempted >= 3
+    assert failed == 0
+    assert file.read_text(encoding="utf-8") in api.pages(PACKAGE)[room]
 
 
 def test_the_table_of_contents_lists_every_room():
@@ -216,6 +227,35 @@ def test_buttons_of_the_repository_need_a_repository(monkeypatch, address):
     assert config["repository"]["url"] == address
     assert config["html"]["use_edit_page_button"] == bool(address)
     assert config["sphinx"]["config"]["intersphinx_mapping"]["jax"][1].endswith("jax.inv")
+
+
+# --- formulas ---
+
+
+def test_a_formula_is_set_for_eyes_and_for_screen_readers():
+    made = formulas.formula(r"\nu = 0.01/\pi")
+    assert '<span class="katex-html" aria-hidden="true">' in made
+    assert "<math " in made
+    assert "katex-display" in formulas.formula("x", True)
+
+
+@pytest.mark.parametrize("tex", [r"\nosuchmacro", r"\frac{1", r"a & b"])
+def test_what_is_no_formula_is_refused(tex):
+    with pytest.raises(quickjs.JSException, match="KaTeX parse error"):
+        formulas.formula(tex)
+
+
+@pytest.mark.parametrize(
+    ("text", "tex"),
+    [
+        ("x\n", "x"),
+        (r"a \\ b", r"\begin{split}a \\ b\end{split}"),
+        ("a\n\nb", r"\begin{gathered}a\\ b\end{gathered}"),
+    ],
+)
+def test_a_displayed_formula_may_have_several_lines(text, tex):
+    assert formulas.display_tex(text) == tex
+    assert formulas.formula(tex, True)
 
 
 # --- light pages ---

@@ -53,6 +53,7 @@ def test_a_room_says_what_is_in_it(room):
     article = soup(f"book/api/{room}").select_one("article")
     assert api.ROOMS[room][1].partition(":")[0] in re.sub(r"\s+", " ", article.get_text())
     assert article.select("dl.py")
+    assert article.select_one(".highlight-pycon").select("a[href]")  # an example, with links
     for link in article.select("table a"):
         assert link["href"].startswith("#module-")
 
