@@ -1,1 +1,1 @@
-"""What builds the book; no part of the package."""
+"""What makes the book: each module is one step of ``make book``; no part of the package."""
