@@ -331,6 +331,75 @@ for _ in range(200):
         damping = 4 * damping
 
 # %% [markdown]
+# With two weights instead of 337 one can watch it. The smallest network that knows its initial value,
+# $\hat u = 1 - a \tanh bt$, is to satisfy $u' + u = 0$, so that it should come close to $e^{-t}$. From a start
+# that you move, by the sliders or by dragging, the gray curve says where one step leads: for a large damping
+# it is short and goes straight downhill, for a small one it trusts the tangent.
+
+
+# %% tags=["hide-input"]
+def toy_residuals(theta):
+    """Return the residuals of u' + u = 0 for u = 1 - a tanh(bt)."""
+    (a, b), tanh = theta, jnp.tanh(theta[1] * TOY_TIMES)
+    return 1 - a * tanh - a * b * (1 - tanh**2)
+
+
+def toy_step(theta, damping, accelerate=False):
+    """Return the weights that one step leads to."""
+    r, J = toy_residuals(theta), toy_slope(theta)
+    A = J.T @ J + damping * np.eye(2)
+    d = -np.linalg.solve(A, J.T @ r)
+    r_dd = toy_bend(theta) @ d @ d if accelerate else 0 * r
+    return theta + d - np.linalg.solve(A, J.T @ r_dd) / 2
+
+
+TOY_TIMES = np.linspace(0, 2, 9)
+toy_slope = jax.jit(jax.jacobian(toy_residuals))
+toy_bend = jax.jit(jax.hessian(toy_residuals))
+toy_residuals = jax.jit(toy_residuals)
+
+
+# %% tags=["hide-input"]
+def toy_path(theta, damping, steps, accelerate):
+    """Return the weights after each step that lowers the loss."""
+    path = [theta]
+    for _ in range(steps):
+        trial = toy_step(theta, damping, accelerate)
+        ahead, here = toy_residuals(trial), toy_residuals(theta)
+        better = np.mean(ahead**2) < np.mean(here**2)
+        theta, damping = (trial, damping / 2) if better else (theta, 4 * damping)
+        path += [theta] if better else []
+    return np.array(path)
+
+
+# %% tags=["hide-input"]
+def draw_toy(begin, damping, steps):
+    """Return a figure of the loss of the toy with the paths, and its curves."""
+    figure, axes = plt.subplots(figsize=(7, 4.8))
+    a, b = np.meshgrid(np.linspace(0, 3, 121), np.linspace(0, 3, 121))
+    r = jax.vmap(toy_residuals)(jnp.stack([a.ravel(), b.ravel()], axis=-1))
+    loss = np.mean(r**2, axis=1).reshape(a.shape)
+    axes.contour(a, b, np.log10(loss), 14, cmap="cividis", linewidths=0.8)
+    plain, fast = (toy_path(begin, damping, steps, g) for g in (False, True))
+    one = np.array([toy_step(begin, 10**p) for p in np.linspace(3, -6, 91)])
+    step, big = toy_step(begin, damping), {"ls": "none", "ms": 11}
+    look = {
+        "damped": (one, "-", {"color": COLORS[4], "lw": 3, "alpha": 0.7}),
+        "plain": (plain, "o-", {"color": COLORS[0], "label": "plain steps"}),
+        "accelerated": (fast, "s--", {"color": COLORS[1], "label": "accelerated"}),
+        "step": (step[None], "D", {"color": COLORS[4], **big}),
+        "start": (begin[None], "*", {"color": COLORS[2], **big, "ms": 18}),
+    }
+    curves = {
+        name: axes.plot(*points.T, line, **({"ms": 4} | more))[0]
+        for name, (points, line, more) in look.items()
+    }
+    axes.set(xlabel="weight a", ylabel="weight b", xlim=(0, 3), ylim=(0, 3))
+    axes.legend(loc="upper right")
+    return figure, curves
+
+
+# %% [markdown]
 # ## A tiny loss, a wrong solution
 #
 # The loss looks like success. The other two numbers do not:
