@@ -367,7 +367,9 @@ def toy_path(theta, damping, steps, accelerate):
         trial = toy_step(theta, damping, accelerate)
         ahead, here = toy_residuals(trial), toy_residuals(theta)
         better = np.mean(ahead**2) < np.mean(here**2)
-        theta, damping = (trial, damping / 2) if better else (theta, 4 * damping)
+        theta, damping = (
+            (trial, damping / 2) if better else (theta, 4 * damping)
+        )
         path += [theta] if better else []
     return np.array(path)
 
@@ -376,28 +378,46 @@ def toy_path(theta, damping, steps, accelerate):
 def draw_toy(begin, damping, steps):
     """Return a figure of the loss of the toy with the paths, and its curves."""
     figure, axes = plt.subplots(figsize=(7, 4.8))
-    a, b = np.meshgrid(np.linspace(0, 3, 121), np.linspace(0, 3, 121))
+    a, b = np.meshgrid(np.linspace(0, 3, 121), np.linspace(0, 2, 81))
     r = jax.vmap(toy_residuals)(jnp.stack([a.ravel(), b.ravel()], axis=-1))
-    loss = np.mean(r**2, axis=1).reshape(a.shape)
-    axes.contour(a, b, np.log10(loss), 14, cmap="cividis", linewidths=0.8)
-    plain, fast = (toy_path(begin, damping, steps, g) for g in (False, True))
-    one = np.array([toy_step(begin, 10**p) for p in np.linspace(3, -6, 91)])
-    step, big = toy_step(begin, damping), {"ls": "none", "ms": 11}
-    look = {
-        "damped": (one, "-", {"color": COLORS[4], "lw": 3, "alpha": 0.7}),
-        "plain": (plain, "o-", {"color": COLORS[0], "label": "plain steps"}),
-        "accelerated": (fast, "s--", {"color": COLORS[1], "label": "accelerated"}),
-        "step": (step[None], "D", {"color": COLORS[4], **big}),
-        "start": (begin[None], "*", {"color": COLORS[2], **big, "ms": 18}),
-    }
-    curves = {
-        name: axes.plot(*points.T, line, **({"ms": 4} | more))[0]
-        for name, (points, line, more) in look.items()
-    }
-    axes.set(xlabel="weight a", ylabel="weight b", xlim=(0, 3), ylim=(0, 3))
-    axes.legend(loc="upper right")
-    return figure, curves
+    loss = np.log10(np.mean(r**2, axis=1)).reshape(a.shape)
+    lines = {"colors": COLORS[4], "linewidths": 0.6, "linestyles": "solid"}
+    axes.contour(a, b, loss, 16, **lines)
+    axes.set(xlabel="weight a", ylabel="weight b", xlim=(0, 3), ylim=(0, 2))
+    return figure, draw_paths(axes, begin, damping, steps)
 
+
+# %% tags=["hide-input"]
+def draw_paths(axes, begin, damping, steps):
+    """Draw where one step leads and where many do; return the curves."""
+    one = np.array([toy_step(begin, 10**p) for p in 3 - np.arange(91) / 10])
+    here, gray = toy_step(begin, damping)[None], {"color": COLORS[4]}
+    plain, fast = (toy_path(begin, damping, steps, g) for g in (False, True))
+    draw, dot = axes.plot, {"ls": "none", "color": COLORS[2]}
+    curves = {
+        "damped": draw(*one.T, lw=3, ls="-", alpha=0.7, **gray),
+        "plain": draw(*plain.T, "o-", ms=4, color=COLORS[0]),
+        "accelerated": draw(*fast.T, "s--", ms=4, color=COLORS[1]),
+        "step": draw(*here.T, "D", ms=11, **dot | gray),
+        "start": draw(*begin[None].T, "*", ms=18, **dot),
+    }
+    curves = {name: line for name, [line] in curves.items()}
+    pair = [curves["plain"], curves["accelerated"]]
+    axes.legend(pair, ["plain steps", "accelerated"], loc="upper right")
+    return curves
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-live-steps", "caption": "Levenberg–Marquardt on two weights; thin lines have equal loss. Star: the start. Thick and gray: where one step leads, for every damping (curve) and for this one (diamond). Then the paths of eight trials, with steps as they are and with accelerated ones, which bend along the valley."}}
+from opifex_tutorials.live import live
+
+begin, power, trials = np.array([2.8, 0.1]), -2.0, 8
+live(
+    "levenberg_marquardt",
+    *draw_toy(begin, 10**power, trials),
+    alt="Lines of equal loss over the plane of two weights, a curved valley. "
+    "Two paths lead from a start into the valley and along it to the minimum.",
+    **{"times": TOY_TIMES, "begin": begin, "power": power, "steps": trials},
+)
 
 # %% [markdown]
 # ## A tiny loss, a wrong solution

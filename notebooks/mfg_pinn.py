@@ -559,6 +559,7 @@ def gain(size, waves):
 
 saved = [[gain(size, waves) for size in SIZES] for waves in (1, 2, 3)]
 
+
 # %% tags=["hide-input"]
 def draw_gains(x, velocity, large):
     """Return a figure of one wavy plan and of all gains, and its curves."""
@@ -661,7 +662,7 @@ curves = {
     "density": axes.plot(places, crowd, label="density (agents / length)")[0],
     "velocity": axes.plot(places, speed, label="velocity (length / time)")[0],
 }
-axes.set(xlabel="position x (length)", ylim=(-1.6, 2.2))
+axes.set(xlabel="position x (length)", ylim=(-2, 2.4))
 figure.legend(loc="outside lower center", ncols=2)
 shape = {name: getattr(game, name) for name in ("alpha", "beta", "horizon")}
 live(

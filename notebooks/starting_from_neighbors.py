@@ -873,7 +873,7 @@ show(
 
 # %% tags=["hide-input"]
 def draw_start(x, library, time, nu):
-    """Return a figure of an interpolated start and its error, and its curves."""
+    """Return a figure of an interpolated start, and its curves."""
     problem, points = task(nu), (np.full_like(x, time), x)
     u = program.evaluate(problem, library.interpolate(nu), points)
     exact = problem.exact(*points)
@@ -898,7 +898,8 @@ from opifex_tutorials.losses.burgers import LAYER_WIDTHS
 from opifex_tutorials.problems.burgers import NODES
 
 library, nu = runs[0].library, DONORS[2] ** 0.5 * DONORS[3] ** 0.5
-half = np.sinh(np.linspace(0, np.arcsinh(50), 61)) / 50
+even = np.linspace(0, 1, 61)
+half = (even + np.sinh(even * np.arcsinh(50)) / 50) / 2
 places = np.concatenate([-half[:0:-1], half])  # dense in the layer
 rule = dict(zip(("nodes", "weights"), roots_hermite(NODES), strict=True))
 donors = {"viscosities": DONORS, "donors": library.parameters}

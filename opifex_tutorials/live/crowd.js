@@ -25,12 +25,12 @@ function start(box, data) {
     for (const name of ["density", "velocity"])
       move(box, name, frames[name], fields.map((field, i) => [x[i], field[name]]));
     const fastest = Math.max(...fields.map((field) => Math.abs(field.velocity)));
-    return `fastest agents: ${fastest.toFixed(2)}`;
+    return `fastest agents: ${fastest.toFixed(2)} (length / time)`;
   };
   const panel = controls(box, {
     time: { label: "time", min: 0, max: horizon, step: horizon / 40, value: data.time,
             text: (t) => `t = ${t.toFixed(3)}` },
-    power: { label: "viscosity", min: -2, max: -0.5, step: 0.05, value: Math.log10(data.viscosity),
+    power: { label: "viscosity", min: -2, max: -0.7, step: 0.05, value: Math.log10(data.viscosity),
              text: (power) => `ν = ${(10 ** power).toFixed(3)}` },
   }, draw);
   player(panel, panel.inputs.time);
