@@ -3,7 +3,9 @@
 import json
 import re
 import subprocess
+import tomllib
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -260,3 +262,15 @@ def test_every_script_is_listed():
     folder = live.files("opifex_tutorials.live")
     found = {file.name for file in folder.iterdir() if file.name.endswith(".js")}
     assert found == {f"{name}.js" for name in ("figure", *live.SCRIPTS)}
+
+
+def test_a_wheel_contains_every_script():
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    package = root / "opifex_tutorials"
+    packed = {
+        file
+        for pattern in project["tool"]["setuptools"]["package-data"]["opifex_tutorials"]
+        for file in package.glob(pattern)
+    }
+    assert packed == {f for f in package.rglob("*.*") if f.suffix not in (".py", ".pyc")}
