@@ -42,30 +42,32 @@ function move(box, name, frame, points) {
  * @param {Element} box holds the figure.
  * @param {object} sliders by name: {label, min, max, step, value, text}; `text` says in words
  *   what a position means.
- * @param {(values: object) => string} draw moves the curves, and says what is to be read.
- * @returns {{sliders: object, draw: () => void}} the inputs by name, and what draws them.
+ * @param {(positions: object) => string} draw moves the curves, and says what is to be read.
+ * @returns {{form: Element, inputs: object, redraw: () => void}} the sliders by name, and what
+ *   draws everything anew after one of them was set.
  */
 function controls(box, sliders, draw) {
   const form = document.createElement("form");
+  const add = (parent, tag) => parent.appendChild(document.createElement(tag));
   const inputs = {};
-  const texts = {};
+  const says = [];
   for (const [name, { label, text, value, ...range }] of Object.entries(sliders)) {
-    const row = form.appendChild(document.createElement("label"));
-    row.append(label + " ");
-    inputs[name] = row.appendChild(document.createElement("input"));
-    Object.assign(inputs[name], { type: "range", ...range });
-    inputs[name].value = value; // once the range is known
-    texts[name] = () => text(inputs[name].valueAsNumber);
-    form.appendChild(document.createElement("span")).ariaHidden = true; // the slider says it
+    const row = add(form, "div"); // one below the other, also where there is no style sheet
+    const named = add(row, "label");
+    named.append(label + " ");
+    const input = (inputs[name] = add(named, "input"));
+    Object.assign(input, { type: "range", ...range });
+    input.value = value; // once the range is known
+    row.append(" ");
+    const words = add(row, "span");
+    words.ariaHidden = true; // the slider says it
+    says.push(() => (input.ariaValueText = words.textContent = text(input.valueAsNumber)));
   }
-  const result = form.appendChild(document.createElement("output"));
+  const result = add(add(form, "div"), "output");
   const redraw = () => {
-    const values = {};
-    for (const [name, input] of Object.entries(inputs)) {
-      values[name] = input.valueAsNumber;
-      input.ariaValueText = input.parentNode.nextSibling.textContent = texts[name]();
-    }
-    result.textContent = draw(values);
+    const positions = Object.entries(inputs).map(([name, input]) => [name, input.valueAsNumber]);
+    says.forEach((say) => say());
+    result.textContent = draw(Object.fromEntries(positions));
   };
   form.oninput = redraw;
   form.onsubmit = (event) => event.preventDefault();
