@@ -85,6 +85,7 @@ function player({ form, redraw }, slider) {
   button.onclick = () => {
     timer = timer ? clearInterval(timer) : setInterval(step, 80);
     button.textContent = timer ? "Pause" : "Play";
+    form.querySelector("output").ariaLive = timer ? "off" : "polite"; // not read aloud at each step
   };
   const step = () => {
     if (slider.value === slider.max) slider.value = slider.min;
