@@ -364,6 +364,95 @@ for _ in range(200):
         damping = 4 * damping
 
 # %% [markdown]
+# With two weights instead of 337 one can watch it. The smallest network that knows its initial value,
+# $\hat u = 1 - a \tanh bt$, is to satisfy $u' + u = 0$, so that it should come close to $e^{-t}$. From a start
+# that you move, by the sliders or by dragging, the gray curve says where one step leads: for a large damping
+# it is short and goes straight downhill, for a small one it trusts the tangent.
+
+
+# %% tags=["hide-input"]
+def toy_residuals(theta):
+    """Return the residuals of u' + u = 0 for u = 1 - a tanh(bt)."""
+    (a, b), tanh = theta, jnp.tanh(theta[1] * TOY_TIMES)
+    return 1 - a * tanh - a * b * (1 - tanh**2)
+
+
+def toy_step(theta, damping, accelerate=False):
+    """Return the weights that one step leads to."""
+    r, J = toy_residuals(theta), toy_slope(theta)
+    A = J.T @ J + damping * np.eye(2)
+    d = -np.linalg.solve(A, J.T @ r)
+    r_dd = toy_bend(theta) @ d @ d if accelerate else 0 * r
+    return theta + d - np.linalg.solve(A, J.T @ r_dd) / 2
+
+
+TOY_TIMES = np.linspace(0, 2, 9)
+toy_slope = jax.jit(jax.jacobian(toy_residuals))
+toy_bend = jax.jit(jax.hessian(toy_residuals))
+toy_residuals = jax.jit(toy_residuals)
+
+
+# %% tags=["hide-input"]
+def toy_path(theta, damping, steps, accelerate):
+    """Return the weights after each step that lowers the loss."""
+    path = [theta]
+    for _ in range(steps):
+        trial = toy_step(theta, damping, accelerate)
+        ahead, here = toy_residuals(trial), toy_residuals(theta)
+        better = np.mean(ahead**2) < np.mean(here**2)
+        theta, damping = (
+            (trial, damping / 2) if better else (theta, 4 * damping)
+        )
+        path += [theta] if better else []
+    return np.array(path)
+
+
+# %% tags=["hide-input"]
+def draw_toy(begin, damping, steps):
+    """Return a figure of the loss of the toy with the paths, and its curves."""
+    figure, axes = plt.subplots(figsize=(7, 4.8))
+    a, b = np.meshgrid(np.linspace(0, 3, 121), np.linspace(0, 2, 81))
+    r = jax.vmap(toy_residuals)(jnp.stack([a.ravel(), b.ravel()], axis=-1))
+    loss = np.log10(np.mean(r**2, axis=1)).reshape(a.shape)
+    lines = {"colors": COLORS[4], "linewidths": 0.6, "linestyles": "solid"}
+    axes.contour(a, b, loss, 16, **lines)
+    axes.set(xlabel="weight a", ylabel="weight b", xlim=(0, 3), ylim=(0, 2))
+    return figure, draw_paths(axes, begin, damping, steps)
+
+
+# %% tags=["hide-input"]
+def draw_paths(axes, begin, damping, steps):
+    """Draw where one step leads and where many do; return the curves."""
+    one = np.array([toy_step(begin, 10**p) for p in 3 - np.arange(91) / 10])
+    here, gray = toy_step(begin, damping)[None], {"color": COLORS[4]}
+    plain, fast = (toy_path(begin, damping, steps, g) for g in (False, True))
+    draw, dot = axes.plot, {"ls": "none", "color": COLORS[2]}
+    curves = {
+        "damped": draw(*one.T, lw=3, ls="-", alpha=0.7, **gray),
+        "plain": draw(*plain.T, "o-", ms=4, color=COLORS[0]),
+        "accelerated": draw(*fast.T, "s--", ms=4, color=COLORS[1]),
+        "step": draw(*here.T, "D", ms=11, **dot | gray),
+        "start": draw(*begin[None].T, "*", ms=18, **dot),
+    }
+    curves = {name: line for name, [line] in curves.items()}
+    pair = [curves["plain"], curves["accelerated"]]
+    axes.legend(pair, ["plain steps", "accelerated"], loc="upper right")
+    return curves
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-live-steps", "caption": "Levenberg–Marquardt on two weights; thin lines have equal loss. Star: the start. Thick and gray: where one step leads, for every damping (curve) and for this one (diamond). Then the paths of eight trials, with steps as they are and with accelerated ones, which bend along the valley."}}
+from opifex_tutorials.live import live
+
+begin, power, trials = np.array([2.8, 0.1]), -2.0, 8
+live(
+    "levenberg_marquardt",
+    *draw_toy(begin, 10**power, trials),
+    alt="Lines of equal loss over the plane of two weights, a curved valley. "
+    "Two paths lead from a start into the valley and along it to the minimum.",
+    **{"times": TOY_TIMES, "begin": begin, "power": power, "steps": trials},
+)
+
+# %% [markdown]
 # ## A tiny loss, a wrong solution
 #
 # The loss looks like success. The other two numbers do not:

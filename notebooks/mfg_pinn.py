@@ -648,6 +648,63 @@ print("of order", growth.round(2))
 # %% [markdown]
 # A wave of a hundredth is caught, at {glue:text}`mfg_pinn.exploitability_wrong:.0e`, and the figure
 # grows with its square. No density, however good, could hide it, because none is asked for.
+#
+# Spoil the plan yourself: by one wave on the ring, two or three, each of 21 sizes, judged on 40 cells.
+
+# %%
+SIZES = np.linspace(0, 0.04, 21)
+
+
+def gain(size, waves):
+    """Return what the best response to a wavy plan saves, on 40 cells."""
+    k = 2 * np.pi * waves
+    return exploitability(
+        game,
+        lambda t, x: exact_control(t, x) - size * k * np.cos(k * x),
+        cells=40,
+    )
+
+
+saved = [[gain(size, waves) for size in SIZES] for waves in (1, 2, 3)]
+
+
+# %% tags=["hide-input"]
+def draw_gains(x, velocity, large):
+    """Return a figure of one wavy plan and of all gains, and its curves."""
+    figure, (top, bottom) = plt.subplots(2, figsize=(6.4, 6))
+    top.plot(x, velocity, color=COLORS[4], ls=":", label="at the equilibrium")
+    bent = velocity - SIZES[large] * k * np.cos(k * x)
+    first, least = saved[0][:2]
+    square = first + (least - first) * (SIZES / SIZES[1]) ** 2
+    here = {"marker": "o", "ms": 9, "color": COLORS[1], "ls": "none"}
+    curves = {
+        "plan": top.plot(x, bent, label="planned")[0],
+        "square": bottom.plot(SIZES, square, color=COLORS[4], ls="--")[0],
+        "gains": bottom.plot(SIZES, saved[0], ".", ls="none")[0],
+        "here": bottom.plot(SIZES[large], saved[0][large], **here)[0],
+    }
+    top.set(xlabel="position x (length)", ylabel="velocity (length / time)")
+    top.set(ylim=(-2, 2))
+    bottom.set(xlabel="size of the wave (cost)", ylabel="gain (cost)")
+    bottom.set(ylim=(0, 1.05 * np.max(saved)))
+    top.legend(loc="upper left")
+    return figure, curves
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-exploitability", "caption": "A plan that is wrong by a wave, and what an agent who leaves it saves. Above: the velocity at the horizon, planned and at the equilibrium. Below: the gain against the size of the wave, as the build found it (dots), and the square through the smallest."}}
+from opifex_tutorials.live import live
+
+x, half = fine[::4], 10
+velocity = exact_control(T, x)
+live(
+    "exploitability",
+    *draw_gains(x, velocity, half),
+    alt="Above: the velocity over the ring, bent away from that of the "
+    "equilibrium by a wave. Below: the gain against the size of the wave, dots "
+    "close to a parabola, and the dot of this plan.",
+    **{"x": x, "velocity": velocity, "sizes": SIZES, "gains": saved},
+    **{"size": half, "waves": 1},
+)
 
 # %% [markdown]
 # ## Other games
@@ -701,34 +758,37 @@ found.table("Five seeds: median, and [least, most]", **COLUMNS)
 # %% [markdown]
 # ## The crowd in motion
 #
-# What does the crowd do? Move the slider of {numref}`fig-motion`, or press *Play*; nothing is loaded from anywhere.
+# What does the crowd do? Move the sliders of {numref}`fig-motion`, or press *Play*; the page computes the closed form
+# itself, and nothing is loaded from anywhere. How long do the agents wait if there is less noise?
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-motion", "caption": "The game in motion, as the network has it: the density of the crowd and the velocity that the agents choose. Most of the running is done late."}}
-from opifex_tutorials.animation import animate
-
-best = solved[0]
-times, places = np.linspace(0, T, 41), fine[::4]
-densities = best.density(times[:, None], places)
-velocities = best.control(times[:, None], places)
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-motion", "caption": "The game in motion: the density of the crowd and the velocity that the agents choose, at the equilibrium, here shortly before the horizon. With much noise most of the running is done late."}}
+places, late = fine[::4], 0.9 * T
+crowd = game.density(late, places)
+speed = exact_control(late, places)
 figure, axes = plt.subplots()
-(crowd,) = axes.plot(places, densities[0], label="density (agents / length)")
-(speed,) = axes.plot(places, velocities[0], label="velocity (length / time)")
-limits = 1.1 * velocities.min(), 1.1 * densities.max()
-axes.set(xlabel="position x (length)", ylim=limits)
+curves = {
+    "density": axes.plot(places, crowd, label="density (agents / length)")[0],
+    "velocity": axes.plot(places, speed, label="velocity (length / time)")[0],
+}
+axes.set(xlabel="position x (length)", ylim=(-2, 2.4))
 figure.legend(loc="outside lower center", ncols=2)
-animate(
+shape = {name: getattr(game, name) for name in ("alpha", "beta", "horizon")}
+live(
+    "crowd",
     figure,
-    {crowd: densities, speed: velocities},
-    [f"t = {time:.3f}" for time in times],
+    curves,
     alt="Density and velocity over the ring, to be moved through time. At first"
     " the crowd spreads with hardly any velocity; late in the game agents "
     "run from x = 0.5 to x = 0.",
+    **shape | {"viscosity": viscosity, "time": late, "x": places},
 )
 
 # %% [markdown]
-# The same story on paper, as a picture of space and time ({numref}`fig-paths`):
+# The same story on paper, as the network has it, in a picture of space and time ({numref}`fig-paths`):
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-paths", "caption": "Bright where the crowd is. Noise spreads it at first; the agents wait, and move to the cheap place, x = 0 or 1, late."}}
+best, times = solved[0], np.linspace(0, T, 41)
+velocities = best.control(times[:, None], places)
 figure, axes = plt.subplots(figsize=(7.2, 3.6))
 mesh = axes.imshow(best.density(*square).T, **picture)
 ahead, sideways = np.full((13, 9), 0.5), velocities[::5, 2::8].T
@@ -1057,17 +1117,20 @@ print(f"exploitability {saved:.1e}, error of the value {wrong:.1e}")
 # exploitability is not a norm of the error of the plan: it weighs errors by what the crowd makes of them.
 
 # %% tags=["hide-input"]
-added = []
-for n in (1, 2, 4):
+def ratio_of_gains(kn):
+    """Return the gain from a wave of plans over that without response."""
 
-    def slope(x, kn=n * k):
+    def slope(x):
         return 0.01 * kn * np.cos(kn * x)
 
-    gain = exploitability(
-        game, lambda t, x, s=slope: exact_control(t, x) - s(x), cells=80
-    )
+    def plan(t, x):
+        return exact_control(t, x) - slope(x)
+
     alone = np.mean(slope(square[1]) ** 2 * game.density(*square)) / 2
-    added.append(gain / alone)
+    return exploitability(game, plan, cells=80) / alone
+
+
+added = [ratio_of_gains(n * k) for n in (1, 2, 4)]
 print("ratios", *(f"{ratio:.1f}" for ratio in added))
 assert added[0] > added[1] > added[2] > 1
 

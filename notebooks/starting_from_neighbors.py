@@ -990,6 +990,55 @@ show(
 )
 
 # %% [markdown]
+# What does an interpolated start look like, before any step? The page evaluates the donors of the first
+# seed, and the exact solution by the quadrature of `BurgersProblem.exact`. Move the viscosity from donor to
+# donor, every eighth position of the slider, and in between.
+
+
+# %% tags=["hide-input"]
+def draw_start(x, library, time, nu):
+    """Return a figure of an interpolated start, and its curves."""
+    problem, points = task(nu), (np.full_like(x, time), x)
+    u = program.evaluate(problem, library.interpolate(nu), points)
+    exact = problem.exact(*points)
+    error = np.abs(u - exact).clip(1e-9)
+    figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(7, 5.6))
+    curves = {
+        "exact": top.plot(x, exact, color=COLORS[4], lw=4, alpha=0.6)[0],
+        "network": top.plot(x, u, color=COLORS[0])[0],
+        "error": bottom.plot(x, error, color=COLORS[1])[0],
+    }
+    top.legend([curves["network"], curves["exact"]], ["network", "exact"])
+    top.set(ylabel="velocity u (length / time)", ylim=(-1.1, 1.1))
+    bottom.set(xlabel="position x (length)", ylabel="size of the error")
+    bottom.set(yscale="log", ylim=(1e-9, 1))
+    return figure, curves
+
+
+# %% mystnb={"figure": {"name": "fig-live-donors", "caption": "A network with interpolated weights and the exact solution, and below the error. At a donor the network is a solution; between two of them the error rises, and steps from there begin with it."}} tags=["hide-input"]
+from scipy.special import roots_hermite
+
+from opifex_tutorials.live import live
+from opifex_tutorials.losses.burgers import LAYER_WIDTHS
+from opifex_tutorials.problems.burgers import NODES
+
+library, nu = runs[0].library, DONORS[2] ** 0.5 * DONORS[3] ** 0.5
+even = np.linspace(0, 1, 61)
+half = (even + np.sinh(even * np.arcsinh(50)) / 50) / 2
+places = np.concatenate([-half[:0:-1], half])  # dense in the layer
+rule = dict(zip(("nodes", "weights"), roots_hermite(NODES), strict=True))
+donors = {"viscosities": DONORS, "donors": library.parameters}
+live(
+    "burgers",
+    *draw_start(places, library, 0.5, nu),
+    alt="Above: a network and the exact solution, which fall together through "
+    "zero in the middle. Below: the size of the difference, largest in the "
+    "layer.",
+    **rule | donors | {"widths": program.widths, "finalTime": 0.5},
+    **{"layerWidth": LAYER_WIDTHS, "x": places, "viscosity": nu, "time": 0.5},
+)
+
+# %% [markdown]
 # ## Outside of the range, and a range of two decades
 #
 # The library has seen nothing below $0.005$ or above $0.05$. A second one, of seven donors, spans $0.001$ to

@@ -497,6 +497,15 @@ def test_a_file_that_is_no_module_counts(scratch, monkeypatch):
     assert book.digest(scratch.root / "notebooks/tiny.ipynb") != before
 
 
+def test_a_file_beside_modules_that_are_not_reached_does_not(scratch, monkeypatch):
+    monkeypatch.setattr(book, "ROOT", scratch.root)
+    (scratch.root / "opifex_tutorials/aside").mkdir()
+    (scratch.root / "opifex_tutorials/aside/__init__.py").write_text("")
+    before = book.digest(scratch.root / "notebooks/tiny.ipynb")
+    (scratch.root / "opifex_tutorials/aside/script.js").write_text("1")
+    assert book.digest(scratch.root / "notebooks/tiny.ipynb") == before
+
+
 #: Chapters that are about both frameworks.
 ABOUT_BOTH = {"environment_check", "performance_comparison"}
 

@@ -15,7 +15,7 @@ SECTIONS = ("What you will learn", "Results", "Exercises", "Experiments to try",
 CHAPTERS = [pytest.param(path, id=path.stem) for path in book.notebooks()]
 
 #: Calls that draw or keep books; the idea of a chapter is never in the cell that makes them.
-BOOKKEEPING = {"record", "show", "animate"}
+BOOKKEEPING = {"record", "show", "live"}
 
 
 def cells(path):
@@ -101,7 +101,7 @@ def test_plotting_and_recording_are_folded(path):
         ("error = record('a.b', 1.0, unit='s')", True),
         ("for x in y:\n    results.record(x, 1.0, unit='s')", True),
         ("figure, axes = plt.subplots()\nplotting.show(figure, 'a line')", True),
-        ("animate(figure, curves, labels, alt='a line')", True),
+        ("live('crowd', figure, curves, alt='a line')", True),
         ("def error(x):\n    return record('a.b', x, unit='s')", False),
         ("solution = solve(problem)\nprint(solution)", False),
         ("from opifex_tutorials.results import record", False),

@@ -31,7 +31,7 @@ LEAVES = {
     "tables": set(),
     "parallel": {"progress"},
     "plotting": {"progress"},
-    "animation": {"plotting", "progress"},
+    "live": {"plotting", "validation"},
     "environment": {*ROOMS, *TOOLS},
 }
 

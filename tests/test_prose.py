@@ -136,7 +136,7 @@ def descriptions(source):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if name in ("show", "animate", "Table"):
+            if name in ("show", "live", "Table"):
                 texts = (n for n in ast.walk(node) if isinstance(n, ast.Constant))
                 yield from (n.value for n in texts if isinstance(n.value, str))
 
@@ -155,7 +155,7 @@ def test_no_result_is_typed_into_the_description_of_a_figure():
 
 def test_descriptions_are_read():
     source = 'show(figure, f"An error of {x} and " "1e-1")\nTable("1e-2", rows)\nprint("1e-3")'
-    source += '\nplotting.animate(figure, curves, labels, alt="1e-4")'
+    source += '\nlive.live("crowd", figure, curves, alt="1e-4")'
     found = [r for text in descriptions(source) for r, _ in typed_results(text, RESULT_IN_CODE)]
     assert sorted(found) == ["1e-1", "1e-2", "1e-4"]
 

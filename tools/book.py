@@ -209,7 +209,8 @@ def dependencies(path: Path) -> set[Path]:
 
     An import counts wherever it stands: in a function, in a string that is a program, in the table
     from which an ``__init__`` loads a module when one of its names is asked for. A whole package
-    counts if an import cannot be followed, and a file that is no module counts always.
+    counts if an import cannot be followed. A file that is no module counts always,
+    unless it lies beside modules none of which is reached.
     """
     packages = [Package(ROOT / name) for name in PACKAGES]
     modules = {name: file for package in packages for name, file in package.modules.items()}
@@ -222,8 +223,10 @@ def dependencies(path: Path) -> set[Path]:
         reached.add(name)
         loaded = (package.imported_by(name, modules[name]) for package in packages)
         waiting |= {module for some in loaded for module in some} - reached
+    found = {modules[name] for name in reached}
+    elsewhere = {file.parent for file in modules.values()} - {file.parent for file in found}
     data = {file for file in _files(packages[0].folder) if file.suffix != ".py"}
-    return data | {modules[name] for name in reached}
+    return found | {file for file in data if file.parent not in elsewhere}
 
 
 class Package:

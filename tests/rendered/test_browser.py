@@ -130,25 +130,6 @@ def test_the_reader_chooses_the_theme(browser, site, theme):
     context.close()
 
 
-def test_the_crowd_moves_by_slider_and_by_button(browser, site):
-    tab, outside, complaints = visit(browser, f"{site}/notebooks/mfg_pinn.html")
-    try:
-        box = tab.locator(".book-animation")
-        curve, label = box.locator('[id$="moving-0"] path'), box.locator("output")
-        before, start = curve.get_attribute("d"), label.text_content()
-        box.locator("input").fill("20")
-        assert curve.get_attribute("d") != before
-        assert label.text_content() != start
-        stopped = label.text_content()
-        box.locator("button").click()
-        assert box.locator("button").text_content() == "Pause"
-        tab.wait_for_timeout(500)
-        assert label.text_content() != stopped
-        assert outside == complaints == []
-    finally:
-        tab.close()
-
-
 def test_search_finds_a_word(browser, site):
     tab, outside, _ = visit(browser, f"{site}/search.html?q=viscosity")
     try:
