@@ -1116,6 +1116,7 @@ print(f"exploitability {saved:.1e}, error of the value {wrong:.1e}")
 # what a short one did; then they stand where it is crowded, and there is more to gain from leaving. In any case the
 # exploitability is not a norm of the error of the plan: it weighs errors by what the crowd makes of them.
 
+
 # %% tags=["hide-input"]
 def ratio_of_gains(kn):
     """Return the gain from a wave of plans over that without response."""
