@@ -1188,7 +1188,7 @@ close_chapter("starting_from_neighbors")
 #
 # $J = 2$ and $\partial_\nu r = -1$, so $d = \delta / 2$. The root is $1 + \delta/2 - \delta^2/8 + \delta^3/16 - \dots$,
 # which the tangent misses by about $\delta^2/8$. A step of `adapt` has the geodesic acceleration in it, which is the
-# next term: it misses by about $\delta^3/16$, an eighth of that when $\delta$ is halved.
+# next term: it misses by about $\delta^3/16$, and by an eighth of this when $\delta$ is halved.
 
 
 # %% tags=["hide-input"]
