@@ -1102,7 +1102,7 @@ Table(
 # single start, for its lower accuracy, after {glue:text}`starting_from_neighbors.break_even_single:.1f`.
 # {numref}`fig-donors-paid` draws both sides of {eq}`eq-donors-paid`.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-donors-paid", "caption": "When the library is paid back: steps in total against the number of queries, means over seeds and published viscosities. Solid: nine donors first, then ten steps a query. Dashed: every query from scratch, to the same error. They cross (dot) where the saving has paid for the donors."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-donors-paid", "caption": "When the library is paid back: steps in total against the number of queries, means over seeds and published viscosities. Solid: nine donors first, then ten steps a query. Dashed: every query from scratch, to the same error. They cross (circle) where the saving has paid for the donors."}}
 figure, axes = plt.subplots(figsize=(6.6, 3.6))
 asked = np.arange(9)
 for i, name in enumerate(("interpolated", "single")):
