@@ -1153,7 +1153,7 @@ Table(
 # single start, for its lower accuracy, after {glue:text}`starting_from_neighbors.break_even_single:.1f`.
 # {numref}`fig-donors-paid` draws both sides of {eq}`eq-donors-paid`.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-donors-paid", "caption": "When the library is paid back: steps in total against the number of queries, means over seeds and published viscosities. Solid: nine donors first, then ten steps a query. Dashed: every query from scratch, to the same error. They cross (dot) where the saving has paid for the donors."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-donors-paid", "caption": "When the library is paid back: steps in total against the number of queries, means over seeds and published viscosities. Solid: nine donors first, then ten steps a query. Dashed: every query from scratch, to the same error. They cross (circle) where the saving has paid for the donors."}}
 figure, axes = plt.subplots(figsize=(6.6, 3.6))
 asked = np.arange(9)
 for i, name in enumerate(("interpolated", "single")):
@@ -1239,7 +1239,7 @@ close_chapter("starting_from_neighbors")
 #
 # $J = 2$ and $\partial_\nu r = -1$, so $d = \delta / 2$. The root is $1 + \delta/2 - \delta^2/8 + \delta^3/16 - \dots$,
 # which the tangent misses by about $\delta^2/8$. A step of `adapt` has the geodesic acceleration in it, which is the
-# next term: it misses by about $\delta^3/16$, an eighth of that when $\delta$ is halved.
+# next term: it misses by about $\delta^3/16$, and by an eighth of this when $\delta$ is halved.
 
 
 # %% tags=["hide-input"]
