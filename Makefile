@@ -5,7 +5,7 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-BOOK := $(PYTHON) tools/book.py
+BOOK := $(PYTHON) -m tools.book
 
 # Chapters run their seeds side by side, one process per core. Threads inside each process would only
 # fight over the cores (PyTorch slows down a hundredfold).

@@ -101,6 +101,15 @@ chapters:
   - file: notebooks/tiny
   - file: book/results
   - file: book/api
+    sections:
+      - file: book/api/problems
+      - file: book/api/models
+      - file: book/api/losses
+      - file: book/api/training
+      - file: book/api/solvers
+      - file: book/api/verification
+      - file: book/api/results
+      - file: book/api/support
 """
 
 
@@ -110,13 +119,13 @@ class Scratch:
     def __init__(self, root: Path):
         self.root = root
 
-    def make(self, command="book"):
+    def make(self, command="book", **environment):
         """Run one command of the build; return its exit status and all it printed."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        given = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "OPIFEX_"))}
         done = subprocess.run(
-            [sys.executable, "tools/book.py", command],
+            [sys.executable, "-m", "tools.book", command],
             cwd=self.root,
-            env=environment,
+            env={**given, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -148,12 +157,14 @@ def built(tmp_path_factory):
         shutil.copy(ROOT / f"opifex_tutorials/{name}.py", root / "opifex_tutorials")
     for name in ("_config.yml", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)
-    shutil.copy(ROOT / "tools/book.py", root / "tools")
+    for file in (ROOT / "tools").glob("*.py"):
+        shutil.copy(file, root / "tools")
     for folder in ("_css", "vendor"):
         shutil.copytree(ROOT / "book" / folder, root / "book" / folder)
-    shutil.copy(ROOT / "book/references.bib", root / "book")
-    for name in ("results", "api"):
-        text = f"# {name}\n\n```{{include}} _generated/{name}.md\n```\n"
+    for name in ("references.bib", "glossary.toml", "inventories.toml"):
+        shutil.copy(ROOT / "book" / name, root / "book")
+    for name, content in (("results", "results"), ("api", "rooms")):
+        text = f"# {name}\n\n```{{include}} _generated/{content}.md\n```\n"
         (root / f"book/{name}.md").write_text(text, encoding="utf-8")
     for name, text in MODULES.items():
         module = root / "opifex_tutorials" / name
@@ -186,6 +197,20 @@ def test_a_built_book_is_complete(built):
     assert re.search(r">error</span></code>.*?>1e-06<.*?>relative L2<.*?>10×<", results, re.DOTALL)
     ledger = json.loads((html / "ledger.json").read_text(encoding="utf-8"))
     assert ledger["tiny"]["results"]["tiny.error"]["value"] == 1e-6
+
+
+def test_pages_link_the_repository_if_there_is_one(scratch):
+    pages = [f"_build/html/{name}.html" for name in ("notebooks/tiny", "book/api/support")]
+    before = [(scratch.root / page).read_text(encoding="utf-8") for page in pages]
+    assert "github.com/example" not in "".join(before)
+    address = "https://github.com/example/book"
+    status, output = scratch.make(OPIFEX_REPOSITORY=address)
+    assert status == 0, output
+    chapter, room = [(scratch.root / page).read_text(encoding="utf-8") for page in pages]
+    assert f'href="{address}/edit/main/notebooks/tiny.py"' in chapter
+    assert f'href="{address}/issues/new' in chapter
+    assert f'href="{address}"' in room
+    assert "/edit/" not in room
 
 
 def test_without_a_change_nothing_is_done(scratch):
@@ -255,8 +280,9 @@ def test_a_faulty_notebook_turns_the_book_red(scratch, old, new, complaint):
         ("tiny.error:.1e", "tiny.missing:.1e", "tiny.missing"),
         ("# A tiny book", "# A tiny book\n\nSee {ref}`nowhere`.", "nowhere"),
         ("# A tiny book", "# A tiny book\n\n{cite}`nobody`", "nobody"),
+        ("# A tiny book", "# A tiny book\n\n$\\frac{1$", "KaTeX parse error"),
     ],
-    ids=["glue", "reference", "citation"],
+    ids=["glue", "reference", "citation", "formula"],
 )
 def test_a_dangling_key_turns_the_book_red(scratch, old, new, complaint):
     scratch.edit("book/index.md", old, new)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import book
+from tools import api
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
@@ -119,7 +119,7 @@ def docstrings(source):
 
 
 def test_no_result_is_typed_into_a_docstring():
-    pages = {module.replace(".", "/") for module in book._modules()}
+    pages = {module.replace(".", "/") for module in api.modules(PACKAGE)}
     found = {}
     for file in PACKAGE.rglob("*.py"):
         name = file.relative_to(ROOT).with_suffix("").as_posix().removesuffix("/__init__")

@@ -1,6 +1,6 @@
 """Build the book: execute the notebooks that changed, render the pages, refuse every warning.
 
-``make`` calls this file; ``python tools/book.py --help`` lists its commands. Each notebook runs
+``make`` calls this module; ``python -m tools.book --help`` lists its commands. Each notebook runs
 once per change of its code, of the package or of the pins; tests and book share that run.
 """
 
@@ -23,7 +23,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from opifex_tutorials.tables import readable
+import yaml
+
+from tools import api
+from tools.chapters import chapter_map, read_chapters, results_page
+from tools.inventories import write_inventories
+from tools.slim import slim
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -35,19 +40,6 @@ REPORTS = BUILD / "reports"
 
 #: The figure that the landing page and the README show.
 HEADLINE_FIGURE = "fig-burgers"
-
-#: Rooms of the package in the order in which data flow through them.
-ROOMS = ["validation", "problems", "models", "losses", "training", "solvers", "verification"]
-ROOMS += [
-    "comparison",
-    "results",
-    "tables",
-    "plotting",
-    "animation",
-    "parallel",
-    "progress",
-    "environment",
-]
 
 #: What a chapter can import from here.
 PACKAGES = ["opifex_tutorials", "benchmarks"]
@@ -362,7 +354,7 @@ def render_digest() -> str:
     roots = ["_config.yml", "_toc.yml", "pyproject.toml", "constraints.txt", "book", "tools"]
     roots += ["notebooks", "opifex_tutorials", "_build/executed", "_build/ledger"]
     files = [path for root in roots for path in _files(ROOT / root)]
-    return _digest_files(files, sys.version)
+    return _digest_files(files, sys.version + os.environ.get("OPIFEX_REPOSITORY", ""))
 
 
 def stage() -> None:
@@ -370,8 +362,8 @@ def stage() -> None:
     for folder in (SOURCE, HTML, BUILD / ".doctrees"):
         shutil.rmtree(folder, ignore_errors=True)
     SOURCE.mkdir(parents=True)
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(ROOT / name, SOURCE)
+    shutil.copy(ROOT / "_toc.yml", SOURCE)
+    (SOURCE / "_config.yml").write_text(yaml.safe_dump(configuration()), encoding="utf-8")
     shutil.copytree(ROOT / "book", SOURCE / "book")
     (SOURCE / "notebooks").mkdir()
     generated = SOURCE / "book" / "_generated"
@@ -383,8 +375,40 @@ def stage() -> None:
         )
         for name, svg in _named_figures(merged):
             (generated / f"{name}.html").write_text(svg, encoding="utf-8")
-    (generated / "results.md").write_text(results_page(ledger()), encoding="utf-8")
-    (generated / "api.md").write_text(api_page(), encoding="utf-8")
+    for file, text in generated_pages().items():
+        (SOURCE / "book" / file).parent.mkdir(exist_ok=True)
+        (SOURCE / "book" / file).write_text(text, encoding="utf-8")
+    write_inventories(ROOT / "book" / "inventories.toml", generated)
+
+
+def configuration() -> dict[str, Any]:
+    """``_config.yml``, with what depends on where the book is built.
+
+    ``OPIFEX_REPOSITORY`` is the address of the repository, if the pages are to have links to it.
+    """
+    config: dict[str, Any] = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    repository = os.environ.get("OPIFEX_REPOSITORY", "")
+    config["repository"] = {"url": repository, "branch": "main"}
+    buttons = ("use_repository_button", "use_edit_page_button", "use_issues_button")
+    config["html"].update(dict.fromkeys(buttons, bool(repository)))
+    table = tomllib.loads((ROOT / "book" / "inventories.toml").read_text(encoding="utf-8"))
+    config["sphinx"]["config"]["intersphinx_mapping"] = {
+        name: [library["site"], f"book/_generated/{name}.inv"] for name, library in table.items()
+    }
+    return config
+
+
+def generated_pages() -> dict[str, str]:
+    """What the build writes into the book's folder, by its path there."""
+    chapters, numbers = read_chapters(ROOT), ledger()
+    landing = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    rooms = api.pages(ROOT / "opifex_tutorials")
+    return {
+        "_generated/results.md": results_page(chapters, numbers, landing),
+        "_generated/map.html": chapter_map(chapters, numbers),
+        "_generated/rooms.md": rooms.pop("rooms"),
+        **{f"api/{room}.md": text for room, text in rooms.items()},
+    }
 
 
 def render() -> None:
@@ -397,59 +421,12 @@ def render() -> None:
     done = subprocess.run(command, cwd=ROOT, env=_environment(), check=False)
     if done.returncode != 0:
         raise BuildError("the book did not render cleanly: see the warnings above")
+    slim(HTML)
 
 
 def ledger() -> dict[str, Any]:
     """Every chapter's page of the ledger, by chapter."""
     return {path.stem: _load(path) for path in sorted(LEDGER.glob("*.json"))}
-
-
-def results_page(pages: dict[str, Any]) -> str:
-    """The ledger as Markdown: one table of results and one of versions for each chapter."""
-    lines: list[str] = []
-    for name, page in pages.items():
-        lines += [f"## {_title(name)}", "", f"Chapter {{doc}}`../notebooks/{name}`.", ""]
-        lines += ["| result | value | unit | bound | margin |", "|---|--:|---|--:|---|"]
-        for key, r in page["results"].items():
-            result, value, factor = key.partition(".")[2], readable(r["value"]), margin(r)
-            lines.append(f"| `{result}` | {value} | {r['unit']} | {r['bound']} | {factor} |")
-        versions = ", ".join(f"{package} {v}" for package, v in page["versions"].items())
-        lines += ["", f"Computed with Python {page['python']} on {page['system']}: {versions}.", ""]
-    return "\n".join(lines) + "\n"
-
-
-def margin(result: dict[str, Any]) -> str:
-    """The factor between a value and its bound, and why it is large where the chapter says so."""
-    factor = "–" if result["margin"] is None else f"{result['margin']:.3g}×"
-    return f"{factor}, {result['loose']}" if result["loose"] else factor
-
-
-def _title(name: str) -> str:
-    """Return the heading of a chapter, from its first cell."""
-    source = "".join(_load(ROOT / "notebooks" / f"{name}.ipynb")["cells"][0]["source"])
-    return source.partition("\n")[0].removeprefix("# ")
-
-
-def api_page() -> str:
-    """One section for each module of the package, filled from its docstrings."""
-    order = {room: place for place, room in enumerate(ROOMS)}  # a new room comes last
-    modules = sorted(_modules(), key=lambda m: (order.get(m.split(".")[1], len(order)), m))
-    lines: list[str] = []
-    for module in modules:
-        lines += [f"## `{module.partition('.')[2]}`", ""]
-        lines += ["```{eval-rst}", f".. automodule:: {module}", "   :members:", "```", ""]
-    return "\n".join(lines) + "\n"
-
-
-def _modules() -> Iterator[str]:
-    package = ROOT / "opifex_tutorials"
-    for path in package.rglob("*.py"):
-        parts = path.relative_to(package).with_suffix("").parts
-        if parts[-1] == "__init__":
-            parts = parts[:-1]
-        private = any(part.startswith("_") for part in parts)
-        if parts and not private:
-            yield ".".join(["opifex_tutorials", *parts])
 
 
 def _merge_outputs(notebook: Notebook, executed: Notebook, name: str) -> Notebook:
