@@ -1,30 +1,26 @@
 """The rendered book, which `make test` builds before these tests run."""
 
 import functools
-import http.server
 import json
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+from tools.weigh import FLAGS, served
+
 ROOT = Path(__file__).parent.parent.parent
 HTML = ROOT / "_build" / "html"
-
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-)
 
 
 def toc_pages():
     """Every page of the book, as its path without a suffix, in reading order."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    return [toc["root"]] + [c["file"] for part in toc["parts"] for c in part["chapters"]]
+    chapters = [c for part in toc["parts"] for c in part["chapters"]]
+    return [toc["root"], *(e["file"] for c in chapters for e in [c, *c.get("sections", [])])]
 
 
 PAGES = toc_pages()
@@ -70,16 +66,8 @@ def browser():
         chromium.close()
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope="session")
 def site():
     """Address of the book, served from this machine."""
-    handler = functools.partial(_Quiet, directory=str(HTML))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with served(HTML) as address:
+        yield address

@@ -9,13 +9,14 @@ from conftest import HTML, PAGES, ROOT, anchors, soup
 
 from opifex_tutorials.results import CLOSE, MACHINE_UNITS
 from opifex_tutorials.tables import readable
-from tools import book
+from tools import api, book
 
 
 def test_every_chapter_is_in_the_book():
     chapters = {f"notebooks/{path.stem}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     prose = {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")}
-    assert set(PAGES) == chapters | prose
+    rooms = {f"book/api/{room}" for room in api.ROOMS}
+    assert set(PAGES) == chapters | prose | rooms
 
 
 def test_the_first_page_leads_to_the_book():
@@ -158,7 +159,8 @@ def test_results_page_holds_the_whole_ledger(ledger):
     rows = [row.select("td") for row in soup("book/results").select("table tr")]
     shown = [[cell.get_text().strip() for cell in cells] for cells in rows if cells]
     expected = []
-    for name, chapter in ledger.items():
+    for name in (page.removeprefix("notebooks/") for page in PAGES if "notebooks/" in page):
+        chapter = ledger[name]
         assert chapter["closed"]
         assert {"numpy", "jax", "torch"} <= chapter["versions"].keys()
         assert {f"{name}.seconds", f"{name}.peak_memory"} <= chapter["results"].keys()
@@ -168,6 +170,15 @@ def test_results_page_holds_the_whole_ledger(ledger):
             result = key.removeprefix(f"{name}.")
             expected.append([result, readable(r["value"]), r["unit"], r["bound"], factor + reason])
     assert shown == expected
+
+
+def test_results_of_each_chapter_have_a_sentence_and_can_be_folded():
+    sections = soup("book/results").select("article section section")
+    assert len(sections) == sum(page.startswith("notebooks/") for page in PAGES)
+    for section in sections:
+        assert len(section.find("p").get_text().split()) > 15, section.find("h2")
+        assert [*section.select("details table")] == [*section.select("table")]
+        assert section.select_one("details > summary").get_text().strip()
 
 
 def test_ledger_has_every_chapter_and_keeps_its_bounds(ledger):

@@ -1,0 +1,45 @@
+"""What a page costs its reader."""
+
+from conftest import HTML, PAGES, soup
+from fontTools.ttLib import TTFont
+
+from tools.weigh import weigh
+
+#: Bytes of a page with all that it loads, and seconds until it can be read, from this machine.
+LIMIT, LANDING_LIMIT, SECONDS = 1_500_000, 500_000, 1.0
+
+
+def test_page_is_light_and_quick(browser, site, page):
+    limit = LANDING_LIMIT if page == PAGES[0] else LIMIT
+    weights = []
+    for _ in range(3):  # a busy machine has slow moments
+        weights.append(weigh(browser, f"{site}/{page}.html"))
+        assert weights[-1].bytes <= limit, weights
+        if weights[-1].painted < SECONDS:
+            return
+    raise AssertionError(f"not readable within {SECONDS} s: {weights}")
+
+
+def test_icons_are_still_drawn(browser, site):
+    """The icons of the theme come from a font that holds only those in use."""
+    tab = browser.new_page()
+    tab.goto(f"{site}/{PAGES[0]}.html", wait_until="networkidle")
+    icons = tab.locator("i[class*='fa-']")
+    assert icons.count() >= 5
+    empty = "e => ['none', '\"\"'].includes(getComputedStyle(e, '::before').content)"
+    assert not [i for i in icons.all() if i.evaluate(empty)]
+    fonts = tab.evaluate("[...document.fonts].filter(f => f.status == 'loaded').map(f => f.family)")
+    assert any("Font Awesome" in family for family in fonts)
+    tab.close()
+
+
+def test_no_page_loads_what_was_taken_out():
+    for page in PAGES:
+        sources = [script.get("src", "") for script in soup(page).select("script")]
+        assert not [s for s in sources if "fontawesome" in s or "searchindex" in s], page
+
+
+def test_fonts_of_icons_hold_only_those_in_use():
+    fonts = [TTFont(file).getBestCmap() for file in (HTML / "_static").rglob("fa-*.woff2")]
+    assert fonts
+    assert 5 <= max(map(len, fonts)) < 100
