@@ -47,7 +47,7 @@ def test_the_example_of_a_room_runs_and_shows_what_it_says(room):
     failed, attempted = doctest.testfile(str(file), module_relative=False)
     assert attempted >= 3
     assert failed == 0
-    assert file.read_text(encoding="utf-8") in api.pages(PACKAGE)[room]
+    assert file.read_text(encoding="utf-8").rstrip() in api.pages(PACKAGE)[room]
 
 
 def test_the_table_of_contents_lists_every_room():

@@ -78,7 +78,7 @@ def _page(room: str, content: list[str], package: Path) -> str:
     lines = [f"# {room.capitalize()}", "", ROOMS[room][1], ""]
     example = package.parent / "book" / "examples" / f"{room}.txt"  # run by the tests
     if example.exists():
-        lines += ["```pycon", example.read_text(encoding="utf-8"), "```", ""]
+        lines += ["```pycon", example.read_text(encoding="utf-8").rstrip(), "```", ""]
     lines += ["| module | what it holds |", "|---|---|"]
     lines += [f"| {{py:mod}}`~{m}` | {_summary(m, package)} |" for m in content]
     for module in content:
