@@ -149,7 +149,7 @@ def built(tmp_path_factory):
     for name in ("_config.yml", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, root)
     shutil.copy(ROOT / "tools/book.py", root / "tools")
-    for folder in ("_css", "vendor"):
+    for folder in ("_css", "_js", "vendor"):
         shutil.copytree(ROOT / "book" / folder, root / "book" / folder)
     shutil.copy(ROOT / "book/references.bib", root / "book")
     for name in ("results", "api"):

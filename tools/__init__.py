@@ -1,0 +1,1 @@
+"""What makes the book: each module is one step of ``make book``."""
