@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 import pytest
-from conftest import HTML
+from conftest import HTML, PAGES
 from pypdf import PdfReader
 
 from tools import pdf
@@ -21,7 +21,10 @@ FAULTS = """width => {
   const all = [...document.querySelectorAll(`article *:not(${within})`)];
   const seen = all.filter(e => e.checkVisibility() && e.getBoundingClientRect().width > 1);
   const faults = {
-    cut: seen.filter(e => e.getBoundingClientRect().right > width + 1),
+    cut: seen.filter(e => {
+      const { left, right } = e.getBoundingClientRect();
+      return Math.max(right, left + e.scrollWidth) > width + 1;
+    }),
     scrolls: seen.filter(e => getComputedStyle(e).overflowX !== 'visible'
       && e.scrollWidth > e.clientWidth + 1),
     hidden: all.filter(e => e.matches('pre, td, figure, figcaption, p, li')
@@ -35,6 +38,7 @@ FAULTS = """width => {
 
 PLANTED = """() => document.querySelector('article').insertAdjacentHTML('beforeend', `
   <p style="width: 2000px">wide</p>
+  <pre style="white-space: pre !important">long${'_'.repeat(200)}</pre>
   <div style="overflow: auto; width: 50px"><p style="width: 60px">scrolled</p></div>
   <p style="display: none">closed</p><button>pressed</button>`)"""
 
@@ -66,7 +70,13 @@ def test_what_would_be_lost_on_paper_is_noticed(paper):
     tab = paper(PRINTED[0])
     tab.evaluate(PLANTED)
     found = " ".join(tab.evaluate(FAULTS, WIDTH))
-    for fault in ("cut: P wide", "scrolls: DIV scrolled", "hidden: P closed", "controls: BUTTON"):
+    for fault in (
+        "cut: P wide",
+        "cut: PRE long",
+        "scrolls: DIV scrolled",
+        "hidden: P closed",
+        "controls: BUTTON",
+    ):
         assert fault in found
 
 
@@ -159,6 +169,32 @@ def test_links_lead_to_the_published_book_if_it_is_published(printed, tmp_path, 
     link = {"/A": {"/URI": (HTML / "notebooks/first_pinn.html").as_uri() + "#results"}}
     pdf.lead_out(link, *pdf.local_target(link), instead="first_pinn.pdf")
     assert link["/A"]["/URI"] == "https://book.example/notebooks/first_pinn.html#results"
+
+
+@pytest.mark.parametrize(
+    "button",
+    [
+        '<button onclick="window.print()"\n  class="btn">\n<span>.pdf</span>\n</button>',
+        '<button type="button" onclick="window.print()">print</button>',
+    ],
+)
+def test_a_page_offers_its_pdf_where_it_offered_to_print(button, monkeypatch, tmp_path):
+    monkeypatch.setattr(pdf, "HTML", tmp_path)
+    page = tmp_path / "notebooks" / "tiny.html"
+    page.parent.mkdir()
+    page.write_text(f"<p>Before. {button} <button>After</button></p>", encoding="utf-8")
+    pdf.offer(page, "tiny.pdf")
+    text = page.read_text(encoding="utf-8")
+    assert '<a href="../pdf/tiny.pdf">PDF</a>' in text
+    assert '<a href="../pdf/opifex_tutorials.pdf">' in text
+    assert "print()" not in text
+    assert "<button>After</button>" in text
+
+
+def test_the_book_is_bound_in_reading_order():
+    assert list(pdf.reading_order()) == PAGES
+    sections = {"root": "a", "parts": [{"chapters": [{"file": "b", "sections": [{"file": "c"}]}]}]}
+    assert list(pdf.reading_order(sections)) == ["a", "b", "c"]
 
 
 def test_without_a_browser_the_command_says_what_it_needs(monkeypatch, capsys, tmp_path):
