@@ -12,10 +12,13 @@ BOOK := $(PYTHON) -m tools.book
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: book test lab pairs picture benchmark clean help
+.PHONY: book pdf test lab pairs picture benchmark clean help
 
 book: $(VENV)/ready  ## build the book: execute what changed, render, print where to open it
 	@$(BOOK) book
+
+pdf: book  ## print the book: a PDF of each page and one of the whole (needs Chromium)
+	@$(PYTHON) -m tools.pdf
 
 # The quickest checks come first; the first failure ends the run.
 test: $(VENV)/ready  ## lint, types, pairs, unit tests, every notebook, the rendered book

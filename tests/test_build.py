@@ -159,7 +159,7 @@ def built(tmp_path_factory):
         shutil.copy(ROOT / name, root)
     for file in (ROOT / "tools").glob("*.py"):
         shutil.copy(file, root / "tools")
-    for folder in ("_css", "vendor"):
+    for folder in ("_css", "_js", "vendor"):
         shutil.copytree(ROOT / "book" / folder, root / "book" / folder)
     for name in ("references.bib", "glossary.toml", "inventories.toml"):
         shutil.copy(ROOT / "book" / name, root / "book")
