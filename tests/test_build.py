@@ -225,20 +225,6 @@ def test_pages_link_the_repository_if_there_is_one(scratch):
     assert "/edit/" not in room
 
 
-def test_pages_link_the_repository_if_there_is_one(scratch):
-    pages = [f"_build/html/{name}.html" for name in ("notebooks/tiny", "book/api/support")]
-    before = [(scratch.root / page).read_text(encoding="utf-8") for page in pages]
-    assert "github.com/example" not in "".join(before)
-    address = "https://github.com/example/book"
-    status, output = scratch.make(OPIFEX_REPOSITORY=address)
-    assert status == 0, output
-    chapter, room = [(scratch.root / page).read_text(encoding="utf-8") for page in pages]
-    assert f'href="{address}/edit/main/notebooks/tiny.py"' in chapter
-    assert f'href="{address}/issues/new' in chapter
-    assert f'href="{address}"' in room
-    assert "/edit/" not in room
-
-
 def test_without_a_change_nothing_is_done(scratch):
     before = scratch.executed()
     status, output = scratch.make()

@@ -52,7 +52,6 @@ PAPER: dict[str, Any] = {
 #: Chromium remembers where an anchor lies only if the page itself links to it. The result are the
 #: headings: level, text and anchor.
 PREPARE = """async () => {
-  if (window.MathJax) await MathJax.startup.promise;
   await document.fonts.ready;
   const links = document.createElement('div');
   links.hidden = true;

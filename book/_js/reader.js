@@ -7,7 +7,6 @@
   const SCROLLING = [
     "article pre",
     "article div.math",
-    "article mjx-container[display]",
     "article .cell_output > .output",
     "article .pst-scrollable-table-container",
   ].join(", ");
@@ -16,7 +15,7 @@
     const caption = box.querySelector("caption");
     if (caption) return caption.textContent.trim();
     const kind = box.querySelector("table") ? "Table"
-      : box.matches(".math, mjx-container") ? "Formula"
+      : box.matches(".math") ? "Formula"
       : box.closest(".cell_output") ? "Output" : "Code";
     return `${kind} ${box.dataset.place}`;
   };
@@ -71,10 +70,9 @@
     document.documentElement.dataset.theme = theme;
   });
 
-  // At the end, when scripts have drawn their icons and formulas have their width.
+  // At the end, when scripts have drawn their icons and fonts have given formulas their width.
   window.addEventListener("load", () => {
     name();
-    const formulas = window.MathJax && MathJax.startup && MathJax.startup.promise;
-    Promise.resolve(formulas).then(watch);
+    document.fonts.ready.then(watch);
   });
 })();

@@ -14,7 +14,7 @@ AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-
 #: of code one of each color is enough: without the others a page takes a sixth of the time.
 THIN = """() => {
   document.querySelectorAll(
-    'svg.book-figure > :not(title, desc), mjx-container svg > *, .katex-html > *',
+    'svg.book-figure > :not(title, desc), .katex-html > *',
   ).forEach(part => part.remove());
   const known = new Set();
   for (const token of document.querySelectorAll('pre span')) {
@@ -50,7 +50,6 @@ def tab(browser):
 def visit(tab, page, viewport=WIDE):
     tab.set_viewport_size(viewport)
     tab.goto((HTML / f"{page}.html").as_uri())
-    tab.evaluate("() => window.MathJax && MathJax.startup.promise")
     settle(tab)
 
 

@@ -17,7 +17,7 @@ WIDTH = int((210 - 2 * 15) / 25.4 * 96)
 
 #: What is cut off at the right, what would have to be scrolled, opened or clicked.
 FAULTS = """width => {
-  const within = 'svg *, pre *, mjx-container :not(svg), .katex *';
+  const within = 'svg *, pre *, .katex *';
   const all = [...document.querySelectorAll(`article *:not(${within})`)];
   const seen = all.filter(e => e.checkVisibility() && e.getBoundingClientRect().width > 1);
   const faults = {
@@ -50,7 +50,6 @@ def paper(browser):
 
     def turn(page):
         tab.goto((HTML / f"{page}.html").as_uri())
-        tab.evaluate("() => window.MathJax && MathJax.startup.promise")
         tab.evaluate("document.documentElement.dataset.theme = 'dark'")
         tab.evaluate("dispatchEvent(new Event('beforeprint'))")
         tab.emulate_media(media="print")
@@ -128,7 +127,7 @@ def test_a_page_of_the_book_is_a_pdf(printed):
         text = words(reader)
         assert 1 < len(reader.pages) < 40
         assert all(unspaced(heading) in text for _, heading, _ in page.headings[1:])
-        assert not re.findall(r"\{(?:glue|cite|doc|numref)|:::|```|</?\w+>|mjx-", text)
+        assert not re.findall(r"\{(?:glue|cite|doc|numref)|:::|```|</?\w+>", text)
         assert not any(address.startswith("file:") for _, address, _ in links(reader))
         assert [item.title for item in reader.outline if not isinstance(item, list)] == [
             page.headings[0][1]  # and below it the others
