@@ -440,7 +440,7 @@ def draw_paths(axes, begin, damping, steps):
     return curves
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-live-steps", "caption": "Levenberg–Marquardt on two weights; thin lines have equal loss. Star: the start. Thick and gray: where one step leads, for every damping (curve) and for this one (diamond). Then the paths of eight trials, with steps as they are and with accelerated ones, which bend along the valley."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-live-steps", "caption": "Levenberg–Marquardt on two weights; thin lines have equal loss. Star: the start. Thick and gray: where one step leads, for every damping (curve) and for this one (diamond). Then the paths of eight trials, with steps as they are and with accelerated ones, which bend along the valley here."}}
 from opifex_tutorials.live import live
 
 begin, power, trials = np.array([2.8, 0.1]), -2.0, 8

@@ -1005,8 +1005,8 @@ def draw_start(x, library, time, nu):
     figure, (top, bottom) = plt.subplots(2, sharex=True, figsize=(7, 5.6))
     curves = {
         "exact": top.plot(x, exact, color=COLORS[4], lw=4, alpha=0.6)[0],
-        "network": top.plot(x, u, color=COLORS[0])[0],
-        "error": bottom.plot(x, error, color=COLORS[1])[0],
+        "network": top.plot(x, u, color=COLORS[1])[0],
+        "error": bottom.plot(x, error, color=COLORS[0])[0],
     }
     top.legend([curves["network"], curves["exact"]], ["network", "exact"])
     top.set(ylabel="velocity u (length / time)", ylim=(-1.1, 1.1))
