@@ -305,6 +305,16 @@ def test_a_figure_becomes_lighter_and_shows_the_same():
     )
 
 
+def test_a_style_that_many_marks_share_is_said_once():
+    use = '<use href="#a" style="fill: red" x="1"></use>'
+    other = use.replace("red", "blue")
+    bare, group = '<use href="#a" x="1"/>', '<g style="fill: red">{}</g>'
+    assert slim.lighter_figure(f"<svg>{5 * use}{other}</svg>") == (
+        f"<svg>{group.format(5 * bare)}{other.replace('></use>', '/>')}</svg>"
+    )
+    assert "<g" not in slim.lighter_figure(f"<svg>{2 * use}</svg>")
+
+
 @pytest.mark.parametrize(("colors", "smaller"), [(200, True), (300, False)])
 def test_an_image_loses_no_color(colors, smaller):
     values = np.random.default_rng(0).integers(colors, size=3600)

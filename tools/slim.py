@@ -20,6 +20,8 @@ SEARCH = re.compile(r"\s*<script[^>]*/(searchtools|language_data|searchindex)\.j
 FIGURE = re.compile(r"<svg[^>]*book-figure.*?</svg>", re.DOTALL)
 #: Where Matplotlib writes places, in points, to a millionth.
 PLACES = re.compile(r' (?:d|x|y|points)="[^"]*"|translate\([^)]*\)')
+#: Many marks of one style, as of a scatter plot, which it then need not say of each.
+MARKS = re.compile(r'<use\b[^>]* style="([^"]*)"[^>]*/>(?:<use\b[^>]* style="\1"[^>]*/>){3,}')
 PIXELS = re.compile(r"data:image/png;base64,([^\"]*)")
 
 
@@ -45,10 +47,16 @@ def slim(site: Path) -> None:
 
 
 def lighter_figure(svg: str) -> str:
-    """Write places to a hundredth of a point, images of few colors as such, and little else."""
+    """Write places to a hundredth of a point, images of few colors as such, a style once."""
     svg = PLACES.sub(lambda place: re.sub(r"(\d\.\d\d)\d+", r"\1", place[0]), svg)
     svg = PIXELS.sub(lambda png: f"data:image/png;base64,{_repacked(png[1])}", svg)
-    return re.sub(r">\n\s*<", "><", svg).replace("></use>", "/>").replace(" xlink:href=", " href=")
+    svg = re.sub(r">\n\s*<", "><", svg).replace("></use>", "/>").replace(" xlink:href=", " href=")
+    return MARKS.sub(_styled_once, svg)
+
+
+def _styled_once(marks: re.Match[str]) -> str:
+    style = f' style="{marks[1]}"'
+    return f"<g{style}>{marks[0].replace(style, '')}</g>"
 
 
 def _repacked(data: str) -> str:
