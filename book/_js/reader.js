@@ -43,7 +43,9 @@
   // A button has one name: the words that it shows, or a label if it shows none.
   const name = () => {
     document.querySelectorAll("summary, .search-button-field").forEach((button) => {
-      button.removeAttribute("aria-label");
+      const above = button.closest("li")?.querySelector("a");
+      if (button.textContent.trim()) button.removeAttribute("aria-label");
+      else if (above) button.ariaLabel = `Below ${above.textContent.trim()}`;
     });
     document.querySelectorAll(".theme-switch-button > *").forEach((icon) => {
       icon.ariaHidden = "true";
