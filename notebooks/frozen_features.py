@@ -768,7 +768,9 @@ wrong = solution(instants[:, None], places) - problem.exact(
 )
 figure, axes = plt.subplots(figsize=(7.2, 3.6))
 digits = np.log10(np.abs(wrong).T + 1e-14)
-image = axes.pcolormesh(instants, s, digits, vmin=-12, rasterized=True)
+look = {"origin": "lower", "aspect": "auto", "interpolation": "none"}
+extent = (instants[0], 1, 0, 1)
+image = axes.imshow(digits[:, ::2], vmin=-12, extent=extent, **look)
 for slab in solution.slabs[1:]:
     axes.axvline(slab.start, color="white", lw=0.8, ls="-")
 axes.grid(visible=False)
