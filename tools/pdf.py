@@ -106,7 +106,8 @@ def main() -> int:
     """Print every page and the whole book; return the exit status."""
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it remarks on each file of Chromium's
     try:
-        PDF.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(PDF, ignore_errors=True)  # a page that is gone leaves no PDF
+        PDF.mkdir(parents=True)
         pages = print_pages(reading_order(), PDF)
         bind(pages, PDF / WHOLE)
         for page in pages:
