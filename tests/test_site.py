@@ -283,6 +283,11 @@ def test_rules_that_no_page_can_use_are_taken_out(sheet, left):
     assert slim.purge(sheet, {"used", "w-1/2"}) == left
 
 
+def test_icons_are_found_in_rules_and_in_variables():
+    sheets = '.a:before{content:"\\f0c9"}:root{--icon-b: "\\f186";--c:"x"}p{content:"two"}'
+    assert slim._icons(sheets) == {0xF0C9, 0xF186, ord("x")}
+
+
 def test_words_are_those_of_classes_ids_and_scripts(tmp_path):
     (tmp_path / "a.html").write_text(
         "<p class=\"one two\" id='three'>four</p><script>x('five-six')</script>"

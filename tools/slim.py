@@ -132,7 +132,7 @@ def _possible(selector: str, known: set[str]) -> bool:
 
 def _icons(sheets: str) -> set[int]:
     """Code points of icons that are left in the style sheets."""
-    found = re.findall(r'(?:content|--fa):\s*"(\\[0-9a-f]+|[^"\\])"', sheets)
+    found = re.findall(r':\s*"(\\[0-9a-fA-F]+|[^"\\])"', sheets)
     return {int(c[1:], 16) if c.startswith("\\") else ord(c) for c in found}
 
 

@@ -1,5 +1,7 @@
 """What a page costs its reader."""
 
+import re
+
 from conftest import HTML, PAGES, soup
 from fontTools.ttLib import TTFont
 
@@ -39,7 +41,10 @@ def test_no_page_loads_what_was_taken_out():
         assert not [s for s in sources if "fontawesome" in s or "searchindex" in s], page
 
 
-def test_fonts_of_icons_hold_only_those_in_use():
+def test_fonts_of_icons_hold_those_in_use_and_few_others():
     fonts = [TTFont(file).getBestCmap() for file in (HTML / "_static").rglob("fa-*.woff2")]
-    assert fonts
     assert 5 <= max(map(len, fonts)) < 100
+    sheets = "".join(f.read_text(encoding="utf-8") for f in (HTML / "_static").rglob("*.css"))
+    used = re.findall(r'--pst-icon-[\w-]+:\s*"(.)"', sheets)
+    assert len(used) > 5
+    assert {ord(icon) for icon in used} <= set().union(*fonts)
