@@ -364,7 +364,7 @@ for _ in range(200):
         damping = 4 * damping
 
 # %% [markdown]
-# With two weights instead of 337 one can watch it. The smallest network that knows its initial value,
+# With two weights instead of 337 one can watch it, in {numref}`fig-live-steps`. The smallest network that knows its initial value,
 # $\hat u = 1 - a \tanh bt$, is to satisfy $u' + u = 0$, so that it should come close to $e^{-t}$. From a start
 # that you move, by the sliders or by dragging, the gray curve says where one step leads: for a large damping
 # it is short and goes straight downhill, for a small one it trusts the tangent.

@@ -649,7 +649,8 @@ print("of order", growth.round(2))
 # A wave of a hundredth is caught, at {glue:text}`mfg_pinn.exploitability_wrong:.0e`, and the figure
 # grows with its square. No density, however good, could hide it, because none is asked for.
 #
-# Spoil the plan yourself: by one wave on the ring, two or three, each of 21 sizes, judged on 40 cells.
+# Spoil the plan yourself in {numref}`fig-exploitability`: by one wave on the ring, two or three, each of 21 sizes,
+# judged on 40 cells.
 
 # %%
 SIZES = np.linspace(0, 0.04, 21)

@@ -990,7 +990,7 @@ show(
 )
 
 # %% [markdown]
-# What does an interpolated start look like, before any step? The page evaluates the donors of the first
+# What does an interpolated start look like, before any step? In {numref}`fig-live-donors` the page evaluates the donors of the first
 # seed, and the exact solution by the quadrature of `BurgersProblem.exact`. Move the viscosity from donor to
 # donor, every eighth position of the slider, and in between.
 
