@@ -930,7 +930,7 @@ for cost in costs:
 
 # %% [markdown]
 # ```{exercise} Which noise belongs to which equation?
-# :label: exercise-noise
+# :label: exercise-rounding
 #
 # Solve nothing, only compute: how does the noise of the residual in `float64`
 # depend on the viscosity, between $\nu = 1$ and $\nu = 1/1000$? Let $x$ run over
@@ -939,7 +939,7 @@ for cost in costs:
 # ```
 
 # %% [markdown]
-# ````{solution-start} exercise-noise
+# ````{solution-start} exercise-rounding
 # :class: dropdown
 # ````
 #
