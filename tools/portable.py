@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Pictures once made are kept here, by the digest of what they were made from.
 PICTURES = ROOT / "_build" / "pictures"
 #: Where downloads lie in the rendered book, and PDF files if somebody made them.
-DOWNLOADS, PDFS = "downloads", "pdf"
+DOWNLOADS = "downloads"
 #: Ink and paper of a picture: legible on a light and on a dark page.
 INK, PAPER = "#222222", "#ffffff"
 #: Pixels of a picture for each unit of an SVG, which is 4/3 of a pixel on the page.
@@ -62,8 +62,7 @@ def offer(notebook: Notebook, name: str) -> None:
 <a href="{here}/{name}.no-outputs.ipynb" download>notebook without outputs</a>,
 <a href="{here}/{name}.py" download>script</a>,
 <a href="{here}/{wheel_name()}" download>package</a>,
-<!-- pdf --><button type="button" onclick="window.print()">print or save as PDF</button>
-<!-- /pdf --></p>
+<button type="button" onclick="window.print()">print or save as PDF</button></p>
 ```
 """
     first = notebook["cells"][0]
@@ -73,18 +72,6 @@ def offer(notebook: Notebook, name: str) -> None:
     place = card or re.match(title, source + "\n")
     assert place is not None  # a chapter begins with its title
     first["source"] = source[: place.end()] + row + source[place.end() :]
-
-
-def link_pdfs(folder: Path) -> int:
-    """Link the PDF of each chapter that has one from its page; return how many have."""
-    pages = [*(folder / "notebooks").glob("*.html")]
-    made = [page for page in pages if (folder / PDFS / f"{page.stem}.pdf").exists()]
-    for page in made:
-        link = f'<!-- pdf --><a href="../{PDFS}/{page.stem}.pdf" download>PDF</a><!-- /pdf -->'
-        text = page.read_text(encoding="utf-8")
-        text = re.sub(r"<!-- pdf -->.*?<!-- /pdf -->", link, text, flags=re.DOTALL)
-        page.write_text(text, encoding="utf-8")
-    return len(made)
 
 
 def wheel_name() -> str:

@@ -23,7 +23,7 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import MarkdownExporter
 from PIL import Image
 
-from tools import portable
+from tools import pdf, portable
 
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 #: These are executed whole; of the others only the first cell and every import.
@@ -196,17 +196,14 @@ def test_the_notebook_of_the_repository_says_where_this_one_is(name):
     assert "Raw markup" not in prose(name)
 
 
-def test_a_pdf_is_linked_where_there_is_one(tmp_path):
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "pdf").mkdir()
+def test_the_pdf_is_offered_where_there_is_one(tmp_path, monkeypatch):
+    """What `make pdf` does to the row of downloads; without it, the row offers to print."""
+    monkeypatch.setattr(pdf, "HTML", tmp_path)
     page = tmp_path / "notebooks" / "first_pinn.html"
+    page.parent.mkdir()
     page.write_text((HTML / "notebooks" / "first_pinn.html").read_text(encoding="utf-8"))
-    before = page.read_text()
-    assert portable.link_pdfs(tmp_path) == 0
-    assert page.read_text() == before
-    (tmp_path / "pdf" / "first_pinn.pdf").touch()
     for _ in range(2):  # once more changes nothing
-        assert portable.link_pdfs(tmp_path) == 1
+        pdf.offer(page, "first_pinn.pdf")
         row = BeautifulSoup(page.read_text(), "html.parser").select_one(".downloads")
         assert len(row.select("a[href='../pdf/first_pinn.pdf']")) == 1
         assert not row.select("button")
