@@ -28,7 +28,7 @@ FAULTS = """width => {
     scrolls: seen.filter(e => getComputedStyle(e).overflowX !== 'visible'
       && e.scrollWidth > e.clientWidth + 1),
     hidden: all.filter(e => e.matches('pre, td, figure, figcaption, p, li')
-      && e.textContent.trim() && !e.closest('summary, .book-animation, .book-live')
+      && e.textContent.trim() && !e.closest('summary, .book-live, .downloads')
       && !e.checkVisibility({ opacityProperty: true, visibilityProperty: true })),
     controls: seen.filter(e => e.matches('button, input, select')),
   };
