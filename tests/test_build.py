@@ -203,9 +203,8 @@ def test_a_built_book_is_complete(built):
     assert str(built.root) not in taken
 
 
-def test_where_the_book_will_be_published_is_a_setting(scratch, monkeypatch):
-    monkeypatch.setenv("OPIFEX_SITE", "https://example.org/book/")
-    assert scratch.make()[0] == 0
+def test_where_the_book_will_be_published_is_a_setting(scratch):
+    assert scratch.make(OPIFEX_SITE="https://example.org/book/")[0] == 0
     taken = (scratch.root / "_build/html/downloads/tiny.ipynb").read_text(encoding="utf-8")
     assert "https://example.org/book/downloads/opifex_tutorials-" in taken
     assert "https://example.org/book/notebooks/tiny.html" in taken
