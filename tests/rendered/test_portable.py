@@ -12,7 +12,6 @@ import threading
 import urllib.request
 import venv
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -301,9 +300,7 @@ def execute(notebook, folder):
     """Execute a notebook in the fresh environment, in a folder; return what its cells print."""
     notebook = nbformat.from_dict(notebook)
     resources = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, kernel_name="fresh", timeout=600, resources=resources)
-    with ThreadPoolExecutor(1) as apart:  # a browser that is open keeps this thread's event loop
-        apart.submit(client.execute).result()
+    NotebookClient(notebook, kernel_name="fresh", timeout=600, resources=resources).execute()
     texts = [o.get("text", "") for c in notebook["cells"] for o in c.get("outputs", [])]
     return "".join(texts)
 
