@@ -155,12 +155,17 @@ def print_pages(names: Iterable[str], folder: Path) -> list[Printed]:
     return printed
 
 
+def file_name(page: str) -> str:
+    """Return the name of a page's PDF, without the folder in which all pages of its kind lie."""
+    return "-".join(Path(page).parts[1:]) + ".pdf"
+
+
 def print_page(browser: Any, name: str, folder: Path) -> Printed:
     """Print one page of the built book into a folder."""
     tab = browser.new_page(color_scheme="light")
     tab.goto((HTML / f"{name}.html").as_uri())
     headings = [(int(level), text, anchor) for level, text, anchor in tab.evaluate(PREPARE)]
-    file = folder / f"{Path(name).name}.pdf"
+    file = folder / file_name(name)
     tab.pdf(path=file, **PAPER)
     tab.close()
     return Printed(name, file, headings)
@@ -171,7 +176,7 @@ def finish(page: Printed, names: set[str]) -> None:
     writer = PdfWriter(clone_from=page.file)
     for link in links(writer, range(page.sheets)):
         if target := local_target(link):
-            sibling = f"{Path(target[0]).name}.pdf" if target[0] in names else None
+            sibling = file_name(target[0]) if target[0] in names else None
             lead_out(link, *target, instead=sibling)
     bookmark(writer, page, 0)
     writer.write(page.file)

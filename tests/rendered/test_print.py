@@ -59,6 +59,12 @@ def paper(browser):
     tab.close()
 
 
+def test_every_page_has_a_pdf_of_its_own():
+    names = [pdf.file_name(page) for page in PAGES]
+    assert len(set(names)) == len(PAGES)
+    assert "first_pinn.pdf" in names
+
+
 def test_all_of_a_page_fits_on_paper_and_nothing_waits_for_a_click(paper, page):
     tab = paper(page)
     assert tab.evaluate(FAULTS, WIDTH) == []
