@@ -1,6 +1,6 @@
 # Two commands do everything, on a machine with only Python 3.11 or newer and make:
 #   make book    builds the book into _build/html
-#   make test    runs every check
+#   make test    runs every check (those of the rendered pages need Chromium as well)
 # `make help` lists the others.
 
 VENV := .venv

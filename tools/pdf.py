@@ -24,18 +24,13 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import Destination, Fit, NameObject, TextStringObject
 
 from tools.book import BUILD, HTML, ROOT, BuildError
+from tools.browser import NoBrowserError, chromium
 
 PDF = BUILD / "pdf"
 WHOLE = "opifex_tutorials.pdf"
 TITLE = "Opifex Tutorials: verified neural PDE solvers"
 
 PRINT_BUTTON = re.compile(r'<button[^>]* onclick="window\.print\(\)".*?</button>', re.DOTALL)
-
-#: Nothing here may need a network or a screen.
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-)
 
 PAPER: dict[str, Any] = {
     "format": "A4",
@@ -114,7 +109,7 @@ def main() -> int:
             finish(page, {p.name for p in pages})
             offer(HTML / f"{page.name}.html", page.file.name)
         shutil.copytree(PDF, HTML / "pdf", dirs_exist_ok=True)
-    except BuildError as error:
+    except (BuildError, NoBrowserError) as error:
         print(f"\nNo PDF: {error}", file=sys.stderr)
         return 1
     megabytes = sum(page.file.stat().st_size for page in pages) / 1e6
@@ -123,11 +118,6 @@ def main() -> int:
         f"{sum(page.sheets for page in pages)} sheets, {(PDF / WHOLE).stat().st_size / 1e6:.1f} MB"
     )
     return 0
-
-
-def find_chromium() -> str | None:
-    """Path of the browser that prints, if there is one."""
-    return shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def reading_order(entry: dict[str, Any] | None = None) -> Iterator[str]:
@@ -141,15 +131,8 @@ def reading_order(entry: dict[str, Any] | None = None) -> Iterator[str]:
 
 def print_pages(names: Iterable[str], folder: Path) -> list[Printed]:
     """Print pages of the built book into a folder."""
-    executable = find_chromium()
-    if executable is None:
-        raise BuildError("printing needs chromium or google-chrome (Debian: apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS.split())
+    with chromium() as browser:
         printed = [print_page(browser, name, folder) for name in names]
-        browser.close()
     if len({page.file for page in printed}) != len(printed):
         raise BuildError("two pages of the book have the same name, hence the same PDF")
     return printed

@@ -78,7 +78,9 @@ def words(site: Path) -> set[str]:
     for page in site.rglob("*.html"):
         for value in re.findall(r'(?:class|id)=["\']([^"\']*)', page.read_text(encoding="utf-8")):
             found.update(value.split())
-        found |= _in_scripts("".join(re.findall(r"<script.*?</script>", page.read_text(), re.S)))
+        found |= _in_scripts(
+            "".join(re.findall(r"<script.*?</script>", page.read_text(encoding="utf-8"), re.S))
+        )
     for script in site.rglob("*.js"):
         if script.name != "searchindex.js":
             found |= _in_scripts(script.read_text(encoding="utf-8"))

@@ -5,19 +5,11 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-)
+from tools.browser import chromium, served
+
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
 READY = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
 
@@ -50,35 +42,14 @@ def weigh(browser: Any, address: str) -> Weight:
         context.close()
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Address of a folder, served from this machine."""
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
 def main() -> None:
     """Print one line for each page, the heaviest first."""
-    from playwright.sync_api import sync_playwright
-
     html = Path(__file__).resolve().parent.parent / "_build" / "html"
     pages = [p for folder in ("book", "notebooks") for p in (html / folder).rglob("*.html")]
     pages += [html / "genindex.html", html / "search.html"]
-    with sync_playwright() as playwright, served(html) as site:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=FLAGS.split()
-        )
+    with chromium() as browser, served(html) as site:
         names = [page.relative_to(html).as_posix() for page in pages]
-        rows = {name: weigh(chromium, f"{site}/{name}") for name in names}
-        chromium.close()
+        rows = {name: weigh(browser, f"{site}/{name}") for name in names}
     print(f"{'page':45}{'kB':>8}{'requests':>10}{'painted, s':>12}{'ready, s':>10}")
     for name, w in sorted(rows.items(), key=lambda row: -row[1].bytes):
         print(f"{name:45}{w.bytes / 1000:8.0f}{w.requests:10}{w.painted:12.2f}{w.ready:10.2f}")

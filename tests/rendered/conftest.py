@@ -2,15 +2,13 @@
 
 import functools
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from bs4 import BeautifulSoup
 
-from tools.weigh import FLAGS, served
+from tools.browser import chromium, served
 
 ROOT = Path(__file__).parent.parent.parent
 HTML = ROOT / "_build" / "html"
@@ -53,17 +51,9 @@ def ledger():
 
 @pytest.fixture(scope="session")
 def browser():
-    """Headless Chromium. Without one these tests are skipped, but not on a CI machine."""
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    if executable is None:
-        message = "no Chromium found (Debian: apt-get install chromium)"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS.split())
-        yield chromium
-        chromium.close()
+    """Headless Chromium; a machine without one cannot check the pages, and fails."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

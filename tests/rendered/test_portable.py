@@ -3,12 +3,10 @@
 import ast
 import base64
 import functools
-import http.server
 import io
 import json
 import re
 import sys
-import threading
 import urllib.request
 import venv
 import zipfile
@@ -24,6 +22,7 @@ from nbconvert import MarkdownExporter
 from PIL import Image
 
 from tools import pdf, portable
+from tools.browser import served
 
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 #: These are executed whole; of the others only the first cell and every import.
@@ -234,11 +233,6 @@ def test_the_wheel_is_the_same_from_build_to_build(tmp_path):
 # --- they run elsewhere ---
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope="session")
 def published(tmp_path_factory):
     """Address of a copy of the book that was built to be published at this address."""
@@ -248,13 +242,9 @@ def published(tmp_path_factory):
             (folder / path.name).symlink_to(path)
     ledger = json.loads((HTML / "ledger.json").read_text(encoding="utf-8"))
     values = {k: r["value"] for page in ledger.values() for k, r in page["results"].items()}
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
+    with served(folder) as address:
         portable.write(SOURCE, folder, values, address)
         yield address
-        server.shutdown()
 
 
 def fresh_environment(folder, monkeypatch):
