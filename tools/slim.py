@@ -76,11 +76,10 @@ def words(site: Path) -> set[str]:
     """Every word that a page or a script could have as the name of a class or of an id."""
     found: set[str] = set()
     for page in site.rglob("*.html"):
-        for value in re.findall(r'(?:class|id)=["\']([^"\']*)', page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        for value in re.findall(r'(?:class|id)=["\']([^"\']*)', text):
             found.update(value.split())
-        found |= _in_scripts(
-            "".join(re.findall(r"<script.*?</script>", page.read_text(encoding="utf-8"), re.S))
-        )
+        found |= _in_scripts("".join(re.findall(r"<script.*?</script>", text, re.DOTALL)))
     for script in site.rglob("*.js"):
         if script.name != "searchindex.js":
             found |= _in_scripts(script.read_text(encoding="utf-8"))
