@@ -206,4 +206,4 @@ def test_without_a_browser_the_command_says_what_it_needs(monkeypatch, capsys, t
     monkeypatch.setattr(pdf, "PDF", tmp_path)
     monkeypatch.setenv("PATH", "")
     assert pdf.main() == 1
-    assert "Debian: apt install chromium" in capsys.readouterr().err
+    assert "Debian: apt-get install chromium" in capsys.readouterr().err
