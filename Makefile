@@ -60,7 +60,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	    fi; \
 	  done; }
 	@test -x $(PYTHON) || { echo "Needs Python 3.11 or newer (found: $$(python3 --version 2>&1))"; exit 1; }
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,peers]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,peers,tracking,dask,ray]'
 	@touch $@
 
 # Pages open as pages, not as their source: a default of this environment, which a reader can change.
