@@ -44,7 +44,6 @@ def sampled_exploitability(
     solution: Candidate,
     *,
     crowd: str = "transported",
-    exact: bool = False,
     starts: int = 512,
     paths: int = 4,
     parts: int = 16,
@@ -77,9 +76,6 @@ def sampled_exploitability(
         crowd: whose density the agents meet: ``"transported"``, by the control, which alone is
             zero at the equilibrium only, as ``exploitability`` has it; or ``"frozen"``, that of the
             solution itself, which takes a ninth of the time.
-        exact: the exponential form instead of the variance, for large residuals and a frozen crowd;
-            with ``paths`` well above two, since the bias of its logarithm falls with the square of
-            their number. Residuals near rounding are lost in it.
         starts: of the crowd, drawn with weights where the crowd is not normally distributed.
         paths: from each start. With four the noise of the variance is smaller than with two from
             twice as many starts: a smooth residual and a frozen crowd have a relative standard
@@ -92,8 +88,6 @@ def sampled_exploitability(
         ValueError: for a bad argument, or a solution whose residuals are not finite.
     """
     require_choice("crowd", crowd, ("transported", "frozen"))
-    if exact and crowd != "frozen":
-        raise ValueError(f"exact={exact!r} with crowd={crowd!r}: allowed is crowd='frozen'")
     require_integer("paths", paths, 2, 10**4)
     game, rng = solution.game, np.random.default_rng(seed)
     x, weights = _starts(game, require_integer("starts", starts, 2, 10**7), rng)
@@ -110,11 +104,7 @@ def sampled_exploitability(
     sums += met.value_misfit
     scale = game.kinetic / (2 * game.viscosity)
     first, second = scale * sums.reshape(2, starts, paths)
-    gains = _covariance(first, second) / 2
-    if exact:
-        middle = (first + second) / 2
-        gains += _log_mean_exp(middle) - _covariance(middle, middle) / 2
-    return _mean(gains / scale, weights)
+    return _mean(_covariance(first, second) / (2 * scale), weights)
 
 
 def sampled_mass_drift(
@@ -245,15 +235,6 @@ def _covariance(first: FloatArray, second: FloatArray) -> FloatArray:
     """Return the covariance over the paths from each start, shape (starts,)."""
     first, second = (sums - sums.mean(1, keepdims=True) for sums in (first, second))
     return (first * second).sum(1) / (first.shape[1] - 1)
-
-
-def _log_mean_exp(sums: FloatArray) -> FloatArray:
-    """Return log E exp - E over the paths from each start, the leading bias removed (jackknife)."""
-    count = sums.shape[1]
-    excess = np.expm1(sums - sums.mean(1, keepdims=True))
-    whole = np.log1p(excess.mean(1))
-    others = np.log1p((excess.sum(1, keepdims=True) - excess) / (count - 1))
-    return count * whole - (count - 1) * others.mean(1)
 
 
 def _mean(values: FloatArray, weights: FloatArray) -> Estimate:
