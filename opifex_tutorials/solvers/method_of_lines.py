@@ -102,9 +102,7 @@ class Grid:
             told = told and np.allclose(gained, last)
         if not told:
             first = [f"{field}_t" for field in self.statement.fields]
-            allowed = (
-                f"{first} or {[f + 't' for f in first]}, in this order, each with the factor 1"
-            )
+            allowed = f"{first} or {[f + 't' for f in first]}, in this order, each with factor 1"
             raise ValueError(f"derivatives in time of the formula: allowed are {allowed}")
         return order
 
@@ -122,12 +120,7 @@ class Grid:
         return u
 
     def integrate(
-        self,
-        acceleration: Callable[..., Any],
-        start: Any,
-        times: ArrayLike | None,
-        tolerance: float,
-        method: str,
+        self, acceleration: Callable[..., Any], start: Any, times: ArrayLike | None, **options: Any
     ) -> Lines:
         """Integrate (t, fields, ...) -> highest derivative in time, from ``start``.
 
@@ -135,8 +128,7 @@ class Grid:
             acceleration: of the fields and of their derivatives below the highest.
             start: fields and these derivatives, shape (order, fields, points along each axis).
             times: see :func:`solve_by_lines`.
-            tolerance: relative; absolute that of the largest value met.
-            method: see :func:`solve_by_lines`.
+            options: of :func:`scipy.integrate.solve_ivp`: method and tolerances.
         """
         low, high = self.time or (0.0, 0.0)
         when = np.linspace(low, high, 101) if times is None else np.asarray(times, dtype=float)
@@ -148,15 +140,8 @@ class Grid:
             last = self.moves * acceleration(t, *levels)
             return jnp.concatenate([levels[1:], last[None]]).ravel()
 
-        run = solve_ivp(
-            lambda t, state: np.asarray(rate(t, state)),
-            (low, high),
-            np.broadcast_to(start, shape).ravel(),
-            t_eval=when,
-            method=method,
-            rtol=tolerance,
-            atol=tolerance,
-        )
+        first = np.broadcast_to(start, shape).ravel()
+        run = solve_ivp(rate, (low, high), first, t_eval=when, **options)
         if not run.success:
             raise ConvergenceError(f"method of lines: {run.message}", History(steps=[run.nfev]))
         fields = np.moveaxis(run.y.reshape(*shape, len(when))[0], -1, 1)
@@ -219,4 +204,5 @@ def solve_by_lines(
     def acceleration(t: Any, *levels: Any) -> Any:
         return -grid.residual(t, *levels, jnp.zeros(grid.shape))
 
-    return grid.integrate(acceleration, start, times, tolerance, method)
+    options = {"method": method, "rtol": tolerance, "atol": tolerance}
+    return grid.integrate(acceleration, start, times, **options)

@@ -7,11 +7,6 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
-    "Certificate": "certificates",
-    "Errors": "errors",
-    "Estimate": "paths",
-    "Manufactured": "statements",
-    "SelfConvergence": "errors",
     "certified_error": "certificates",
     "convergence_order": "errors",
     "estimate_error": "estimates",

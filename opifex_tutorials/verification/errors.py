@@ -143,8 +143,6 @@ def relative_errors(solution: Any, *, points: int = 4096, seed: int = 0) -> Erro
     slope = -solution.control(t, *x).reshape(x.shape) / game.kinetic
     if game.boundary == "exact":
         density, exact = density / exact, np.ones_like(exact)
-    return Errors(
-        relative_l2(solution.value(t, *x), game.value(t, *x)),
-        relative_l2(slope, game.value_gradient(t, *x)),
-        relative_l2(density, exact),
-    )
+    value = relative_l2(solution.value(t, *x), game.value(t, *x))
+    gradient = relative_l2(slope, game.value_gradient(t, *x))
+    return Errors(value, gradient, relative_l2(density, exact))

@@ -26,7 +26,7 @@ from opifex_tutorials.solvers.pinn import PinnSolution
 from opifex_tutorials.training.history import ConvergenceError, History
 
 # Relative, and absolute in units of the solution: far below the error of any network here.
-TOLERANCE = 1e-12
+TOLERANCES = {"rtol": 1e-12, "atol": 1e-12}
 
 
 def estimate_error(
@@ -93,7 +93,7 @@ def estimate_error(
     def acceleration(t: Any, *errors: Any) -> Any:
         return -defect(t, *errors)
 
-    return grid.integrate(acceleration, np.zeros(1), None, TOLERANCE, "DOP853")
+    return grid.integrate(acceleration, np.zeros(1), None, method="DOP853", **TOLERANCES)
 
 
 @dataclass(frozen=True)

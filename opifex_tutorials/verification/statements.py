@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import qmc
 
 from opifex_tutorials.losses.equation import Equation, Named, Residual, as_tuple
-from opifex_tutorials.losses.jax_system import Condition, Field, derivative, register
+from opifex_tutorials.losses.jax_system import Condition, Field, derivative, interior, register
 from opifex_tutorials.models.precision import enable_float64
 from opifex_tutorials.validation import FloatArray, require_inside
 
@@ -71,10 +71,8 @@ def mismatch(problem: Any, equation: Equation, statement: Equation) -> dict[str,
         if not isinstance(one, Equation):
             raise ValueError(f"statement={one!r}: allowed is an Equation, with its faces")
     if statement.trial is not None or (equation.trial is not None and not statement.faces):
-        raise ValueError(
-            "statement with a trial function or without faces: allowed is one whose "
-            "faces ask for all that the equation has built in"
-        )
+        allowed = "one whose faces ask for all that the equation has built in"
+        raise ValueError(f"statement with a trial function or without faces: allowed is {allowed}")
     if set(equation.periodic) - set(statement.periodic):
         raise ValueError(f"periodic={statement.periodic}: allowed are {equation.periodic}, as said")
     if equation.fields != statement.fields:
@@ -167,12 +165,9 @@ def manufactured(
     wrong = {name: f"{value:.1e}" for name, value in parts.items() if not value <= tolerance}
     if wrong:
         raise ValueError(f"statements that differ by {wrong}: allowed is {tolerance:g}")
-    made = replace(
-        equation,
-        residual=WithSource(equation.residual, statement.residual, equation),
-        faces=tuple((n, end, WithSource(r, r, equation)) for n, end, r in equation.faces),
-    )
-    return Manufactured(problem, made, parts)
+    residual = WithSource(equation.residual, statement.residual, equation)
+    faces = tuple((name, end, WithSource(r, r, equation)) for name, end, r in equation.faces)
+    return Manufactured(problem, replace(equation, residual=residual, faces=faces), parts)
 
 
 @dataclass(frozen=True)
@@ -249,9 +244,7 @@ def _gap(problem: Any, u: Field, name: str) -> float:
     """
     cube, sides = _cube(len(problem.bounds)), list[FloatArray]()
     for end in problem.bounds[name]:
-        points = [
-            a + (b - a) * z for (a, b), z in zip(problem.bounds.values(), cube.T, strict=True)
-        ]
+        points = list(interior(problem.bounds)(jnp.asarray(cube.T)))
         points[list(problem.bounds).index(name)] = np.full(SAMPLE, float(end))
         sides.append(np.asarray(jax.vmap(u)(*points)))
     low, high = sides
