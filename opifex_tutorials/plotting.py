@@ -29,19 +29,8 @@ _INK = "#010203"
 
 def style() -> None:
     """Set Matplotlib's defaults to those of the book. Call once, at the top of a notebook."""
-    cycle = cycler(color=COLORS) + cycler(linestyle=LINE_STYLES)
-    mpl.rc("axes", prop_cycle=cycle, edgecolor=_INK, labelcolor=_INK, grid=True, axisbelow=True)
-    mpl.rc("axes.spines", right=False, top=False)
-    mpl.rc("figure", figsize=(6.4, 3.6))
-    mpl.rc("figure.constrained_layout", use=True)
-    mpl.rc("font", size=12)
-    mpl.rc("grid", color=COLORS[-1], alpha=0.3)
-    mpl.rc("image", cmap="cividis")
-    mpl.rc("legend", frameon=False)
-    mpl.rc("lines", linewidth=1.8)
-    mpl.rc("text", color=_INK)
-    mpl.rc("xtick", color=_INK)
-    mpl.rc("ytick", color=_INK)
+    plt.style.use(f"{__package__}.book")  # the file book.mplstyle beside this one
+    mpl.rc("axes", prop_cycle=cycler(color=COLORS) + cycler(linestyle=LINE_STYLES))
 
 
 def show(figure: Figure, alt: str, render: Callable[[Figure, str], str] | None = None) -> None:
