@@ -10,6 +10,7 @@ A residual is also made from a formula of named derivatives, by :class:`Named`.
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import jax
@@ -139,12 +140,8 @@ class Named:
     def __call__(self, problem: Any, u: Field) -> Any:
         """Return the residual of a candidate, a field, or a tuple of them."""
         names, wanted = list(problem.bounds), self.wanted(problem.bounds)
-        found: dict[str, Field] = {}
-        for name, (number, axes) in wanted.items():
-            function = u
-            for axis in axes:
-                function = derivative(function, axis)
-            found[name] = self._component(function, number)
+        derived = {name: reduce(derivative, axes, u) for name, (_, axes) in wanted.items()}
+        found = {name: self._component(derived[name], n) for name, (n, _) in wanted.items()}
 
         def all_of(*point: jax.Array) -> Any:
             known = {name: field(*point) for name, field in found.items()}

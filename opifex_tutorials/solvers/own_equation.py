@@ -71,8 +71,7 @@ def solve_equation(
         >>> print(f"{u(1.0):.5f}")
         0.36788
     """
-    conditions = tuple(periodic), tuple(faces)
-    equation = Equation(residual, trial, fields, *conditions, inputs=inputs)
+    equation = Equation(residual, trial, fields, tuple(periodic), tuple(faces), inputs=inputs)
     require_equation(problem, equation)
     return train_pinn(problem, equation, seed=seed, **options)
 

@@ -89,11 +89,7 @@ def estimate_error(
 
     if grid.time is None:
         return _steady(grid, defect)
-
-    def acceleration(t: Any, *errors: Any) -> Any:
-        return -defect(t, *errors)
-
-    return grid.integrate(acceleration, np.zeros(1), None, method="DOP853", **TOLERANCES)
+    return grid.integrate(lambda t, *e: -defect(t, *e), 0.0, None, method="DOP853", **TOLERANCES)
 
 
 @dataclass(frozen=True)

@@ -84,18 +84,17 @@ def mismatch(problem: Any, equation: Equation, statement: Equation) -> dict[str,
     anything = _wave(replace(statement, trial=None), problem, shift=1.0)
     candidate = equation(problem, SAMPLE).trial.candidate(_wave(equation, problem, shift=2.0))
     found = dict[str, float]()
+    for number, pair in enumerate(zip(own.pop("equation"), again.pop("equation"), strict=True)):
+        found[f"equation {number}"] = _difference(*(_values(c, anything) for c in pair))
     for label, conditions in again.items():
+        said = [_values(c, anything) for c in own.get(label, [])]
         for number, condition in enumerate(conditions):
             asked = _values(condition, anything)
-            said = [_values(c, anything) for c in own.get(label, [])]
-            if label == "equation":
-                said = [said[number]]
-            else:  # or it is built in
-                said.append(asked + _values(condition, candidate))
-            found[f"{label} {number}"] = min(_difference(values, asked) for values in said)
+            built_in = asked + _values(condition, candidate)
+            found[f"{label} {number}"] = min(_difference(v, asked) for v in [*said, built_in])
     for label, conditions in own.items():
         others = [_values(c, anything) for c in again.get(label, [])]
-        for number, condition in enumerate(conditions if label != "equation" else ()):
+        for number, condition in enumerate(conditions):
             values = _values(condition, anything)
             closest = min((_difference(v, values) for v in others), default=np.inf)
             found[f"{label} {number}, asked for"] = closest
