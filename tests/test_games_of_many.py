@@ -170,9 +170,9 @@ def test_particles_follow_the_network_not_the_closed_form(monkeypatch):
     game, asked = LinearQuadraticGame(dimension=2), []
     setting = Setting(game, 1, lifted=False)
     widths = (3, 4, 2)
-    slope = setting.slope(np.zeros(4 * 4 + 5 * 2), widths)
     t, x = points(game)
-    np.testing.assert_allclose(slope(t, x), data_jets(game, x)[0][2:-1], rtol=1e-12)
+    slope = setting.slope(np.zeros(4 * 4 + 5 * 2), widths, t, x)
+    np.testing.assert_allclose(slope, data_jets(game, x)[0][2:-1], rtol=1e-12)
     monkeypatch.setattr(LinearQuadraticGame, "value", lambda *a, **k: asked.append(a))
     assert asked == []
 

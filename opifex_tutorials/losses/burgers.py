@@ -8,16 +8,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from opifex_tutorials.losses import jax_system
 from opifex_tutorials.losses.equation import Equation
-from opifex_tutorials.losses.jax_system import (
-    Condition,
-    Field,
-    Formulate,
-    Formulation,
-    Trial,
-    centered,
-    derivative,
-)
+from opifex_tutorials.losses.jax_system import Condition, Field, Formulate, Formulation, Trial
 from opifex_tutorials.problems.burgers import BurgersProblem
 
 # Not sensitive: at viscosities 0.01/pi and 0.05 half or twice this width changed the median error
@@ -27,8 +20,8 @@ LAYER_WIDTHS = 4.0
 
 def burgers_residual(problem: BurgersProblem, u: Field) -> Field:
     r"""Return :math:`R = u_t + u u_x - \nu u_{xx}` as a function of ``(t, x)``."""
-    u_t, u_x = derivative(u, 0), derivative(u, 1)
-    u_xx = derivative(u_x, 1)
+    u_t, u_x = jax_system.derivative(u, 0), jax_system.derivative(u, 1)
+    u_xx = jax_system.derivative(u_x, 1)
     return lambda t, x: u_t(t, x) + u(t, x) * u_x(t, x) - problem.viscosity * u_xx(t, x)
 
 
@@ -76,9 +69,9 @@ def burgers_layer(problem: BurgersProblem, points: int) -> Formulation:
     width = layer_width(problem)
 
     def features(t: jax.Array, x: jax.Array) -> jax.Array:
-        time, distance = centered(t, 0.0, problem.final_time), jnp.abs(x)
-        inner = centered(stretch(distance, width), 0.0, 1.0)
-        return jnp.stack([time, centered(distance, 0.0, 1.0), inner])
+        time, distance = jax_system.centered(t, 0.0, problem.final_time), jnp.abs(x)
+        inner = jax_system.centered(stretch(distance, width), 0.0, 1.0)
+        return jnp.stack([time, jax_system.centered(distance, 0.0, 1.0), inner])
 
     def mask(t: jax.Array, x: jax.Array) -> jax.Array:
         return t * jnp.tanh(x / width) * (1 - jnp.abs(x))
@@ -112,8 +105,9 @@ def burgers_smooth(problem: BurgersProblem, points: int) -> Formulation:
 
     def features(t: jax.Array, x: jax.Array) -> jax.Array:
         low, r, high = width, smoothed(x)[1], jnp.sqrt(4 / jnp.pi**2 + width**2)
-        logarithm = centered(jnp.log(r), jnp.log(low), jnp.log(high))
-        return jnp.stack([centered(t, 0.0, problem.final_time), centered(r, low, high), logarithm])
+        time = jax_system.centered(t, 0.0, problem.final_time)
+        logarithm = jax_system.centered(jnp.log(r), jnp.log(low), jnp.log(high))
+        return jnp.stack([time, jax_system.centered(r, low, high), logarithm])
 
     def mask(t: jax.Array, x: jax.Array) -> jax.Array:
         y, r = smoothed(x)
@@ -133,8 +127,8 @@ def burgers_slab(problem: BurgersProblem, points: int) -> Formulation:
     width = layer_width(problem)
 
     def features(t: jax.Array, x: jax.Array) -> jax.Array:
-        distance = centered(stretch(jnp.abs(x), width), 0.0, 1.0)
-        return jnp.stack([centered(t, 0.0, problem.final_time), distance])
+        distance = jax_system.centered(stretch(jnp.abs(x), width), 0.0, 1.0)
+        return jnp.stack([jax_system.centered(t, 0.0, problem.final_time), distance])
 
     def mask(t: jax.Array, x: jax.Array) -> jax.Array:
         return x * (1 - jnp.abs(x)) / jnp.sqrt(x**2 + width**2)

@@ -159,14 +159,10 @@ class Setting:
             x = x - step * game.kinetic * slope(n * step, x) + kick
         return [t, x]
 
-    def slope(self, parameters: FloatArray, widths: Widths) -> Slope:
-        """Return (t, x) -> ∇u of a network, shape (d, N)."""
-
-        def slope(t: Tensor, x: Tensor) -> Tensor:
-            trial = ManyTrial(self, t, x)
-            return trial(network(torch.from_numpy(parameters), widths, trial.features)).value[2:-1]
-
-        return slope
+    def slope(self, parameters: FloatArray, widths: Widths, t: Tensor, x: Tensor) -> Tensor:
+        """Return the ∇u of a network, shape (d, N)."""
+        trial = ManyTrial(self, t, x)
+        return trial(network(torch.from_numpy(parameters), widths, trial.features)).value[2:-1]
 
 
 def of_many(game: MeanFieldGame, *, harmonics: int, lifted: bool) -> Formulation:

@@ -193,21 +193,19 @@ class Sampled:
 
     def loss(self, slab: Slab, coefficients: FloatArray) -> float:
         """Return the sum over the conditions of their mean squares."""
-        total = 0.0
-        for (one, _), points, scale in self._parts:
-            total += np.sum((scale * self._run(one, slab, coefficients, points)) ** 2)
-        return float(total)
+        run = partial(self._run, slab, coefficients)
+        return float(sum(np.sum((s * run(one, z)) ** 2) for (one, _), z, s in self._parts))
 
     def linearize(self, slab: Slab, coefficients: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return residuals whose squares sum to the loss, shape (N,), and their Jacobian."""
         residuals, rows = [], []
         for (_, both), points, scale in self._parts:
-            values, slopes = self._run(both, slab, coefficients, points)
+            values, slopes = self._run(slab, coefficients, both, points)
             residuals.append(scale * values)
             rows.append(scale[:, None] * slopes)
         return np.concatenate(residuals), np.vstack(rows)
 
-    def _run(self, program: Any, slab: Slab, coefficients: FloatArray, points: Any) -> Any:
+    def _run(self, slab: Slab, coefficients: FloatArray, program: Any, points: Any) -> Any:
         problem, (t, *x) = self._solution.problem, points
         if self._solution.evolves:  # the points move along with the slab
             t = slab.start + (t - self._solution.span[0]) * slab.share

@@ -165,7 +165,8 @@ def solve_mfg_low_rank(
         ConvergenceError: with the history, if the change does not reach the tolerance.
     """
     integers = {"steps": steps, "acceleration": acceleration, "iterations": iterations}
-    check_options(game, damping, tolerance, degree=degree, rank=rank, **integers)
+    check_options(game, damping, tolerance, **integers)
+    require_integer("rank", rank, 1, 1000)
     require_integer("dimension", game.dimension, 2, 200)
     clock, history = Stopwatch(), History()
     fixed_point = _FixedPoint(game, Waves(game, degree), steps, rank, seed)

@@ -278,7 +278,7 @@ def _where_the_crowd_is(
     fresh = gauss if sampling == "gauss" else sobol((seed, 0))
 
     def draw(cube: FloatArray, parameters: FloatArray) -> System:
-        points = setting.place(cube, setting.slope(parameters, widths))
+        points = setting.place(cube, partial(setting.slope, parameters, widths))
         return System(setting.conditions(*points), widths)
 
     def system(done: int) -> Any:

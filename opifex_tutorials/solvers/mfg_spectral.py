@@ -28,13 +28,7 @@ from opifex_tutorials.training.history import ConvergenceError, History, Stopwat
 from opifex_tutorials.validation import FloatArray, require_between, require_inside, require_integer
 
 BLOCK = 2**15  # points at which a game is evaluated at once: 2 MB for each coordinate
-RANGES = {
-    "degree": (1, 100),
-    "steps": (4, 10_000),
-    "acceleration": (0, 50),
-    "iterations": (1, 10_000),
-    "rank": (1, 1000),
-}
+RANGES = {"steps": (4, 10_000), "acceleration": (0, 50), "iterations": (1, 10_000)}
 EVALUATED = 128  # points at which a solution is
 
 
@@ -148,7 +142,7 @@ def solve_mfg_spectral(
         ConvergenceError: with the history, if the iteration diverges or a density is not positive.
     """
     integers = {"steps": steps, "acceleration": acceleration, "iterations": iterations}
-    check_options(game, damping, tolerance, degree=degree, **integers)
+    check_options(game, damping, tolerance, **integers)
     clock, history, waves = Stopwatch(), History(), Waves(game, degree)
     fields = (5 + 2 * acceleration) * (steps + 1)
     basis = _basis(game, waves, active, fields, require_between("memory", memory, 0, 1e6), seed)

@@ -9,7 +9,7 @@ from scipy.linalg import solve_triangular
 from scipy.stats import qmc
 
 from opifex_tutorials.problems.game import MeanFieldGame
-from opifex_tutorials.validation import FloatArray
+from opifex_tutorials.validation import FloatArray, require_integer
 
 
 class Waves:
@@ -22,6 +22,7 @@ class Waves:
         self.low, high = list(game.bounds.values())[1]
         self.width, is_ring = high - self.low, game.boundary == "periodic"
         kinds = 2 if is_ring else 1
+        require_integer("degree", degree, 1, 100)
         self.degree = np.append(0, np.repeat(np.arange(1, degree + 1), kinds))
         self._shift = np.append(0, np.tile([0, np.pi / 2][:kinds], degree))
         self._kappa = kinds * np.pi / self.width * self.degree
