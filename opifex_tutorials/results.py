@@ -73,26 +73,20 @@ def record(
     if not isinstance(unit, str) or not unit.strip():
         raise ValueError(f"unit of {key}={unit!r}: allowed is any text that is not empty")
     number = require_finite(f"value of {key}", value)
-    bounds = []
-    if at_most is not None:
-        at_most = require_finite(f"at_most of {key}", at_most)
-        bounds.append(f"≤ {readable(at_most)}")
-    if at_least is not None:
-        at_least = require_finite(f"at_least of {key}", at_least)
-        bounds.append(f"≥ {readable(at_least)}")
-    bound = " and ".join(bounds) or "–"
+    signs, asked = {"at_most": "≤", "at_least": "≥"}, {"at_most": at_most, "at_least": at_least}
+    bounds = {n: require_finite(f"{n} of {key}", b) for n, b in asked.items() if b is not None}
+    bound = " and ".join(f"{signs[name]} {readable(b)}" for name, b in bounds.items()) or "–"
     if (unit in MACHINE_UNITS) == bool(bounds):
         rule = "without a bound" if bounds else "with at_most or at_least"
         raise ValueError(f"unit of {key}={unit!r}: allowed only {rule}")
     if loose is not None and (not bounds or not isinstance(loose, str) or not loose.strip()):
         raise ValueError(f"loose of {key}={loose!r}: allowed are words, beside a bound")
-    too_large = at_most is not None and number > at_most
-    too_small = at_least is not None and number < at_least
-    if too_large or too_small:
+    if not bounds.get("at_least", number) <= number <= bounds.get("at_most", number):
         raise MissedBoundError(f"{key} = {number:.6g} {unit}, promised {bound}")
 
-    result: Result = {"value": number, "unit": unit, "at_most": at_most, "at_least": at_least}
-    result |= {"bound": bound, "margin": margin(number, at_most, at_least), "loose": loose}
+    limits = {name: bounds.get(name) for name in asked}
+    result: Result = {"value": number, "unit": unit, **limits}
+    result |= {"bound": bound, "margin": margin(number, **limits), "loose": loose}
     results = _chapters.setdefault(key.partition(".")[0], {})
     previous, ledger = results.get(key, result), os.environ.get("OPIFEX_LEDGER")
     if ledger and previous != result:
