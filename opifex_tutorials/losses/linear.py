@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from opifex_tutorials.losses.equation import Equation
-from opifex_tutorials.losses.jax_system import Field, Formulate, derivative
+from opifex_tutorials.losses.jax_system import Field, derivative
 from opifex_tutorials.problems import linear
 
 
@@ -66,5 +66,3 @@ def built_in(problem: linear.LinearProblem, N: Field) -> Field:
 linear_hard = Equation(linear_residual, built_in)
 #: The same for features that are drawn for inputs in [-1, 1].
 linear_frozen = Equation(linear_residual, built_in, reach=1.0)
-
-FORMULATIONS: dict[str, Formulate] = {"hard": linear_hard}

@@ -2,24 +2,19 @@
 
 from typing import Any
 
-from opifex_tutorials.losses.jax_system import Formulate
-from opifex_tutorials.losses.linear import FORMULATIONS
+from opifex_tutorials.losses.linear import linear_hard
 from opifex_tutorials.problems.linear import LinearProblem
 from opifex_tutorials.solvers.pinn import PinnSolution, train_pinn
-from opifex_tutorials.validation import by_name
 
 
-def solve_linear_pinn(
-    problem: LinearProblem, *, seed: int, formulation: str | Formulate = "hard", **options: Any
-) -> PinnSolution:
-    """Solve a linear problem by a PINN.
+def solve_linear_pinn(problem: LinearProblem, *, seed: int, **options: Any) -> PinnSolution:
+    """Solve a linear problem by a PINN that has all conditions built in.
 
     Args:
         problem: a heat, wave or Poisson problem.
         seed: of the initial weights and of the collocation points.
-        formulation: ``"hard"`` (all conditions built in), or a function as in
-            :func:`opifex_tutorials.solvers.pinn.train_pinn`.
-        options: as in :func:`opifex_tutorials.solvers.pinn.train_pinn`, with the same defaults.
+        options: as in :func:`opifex_tutorials.solvers.pinn.train_pinn`, with the same defaults;
+            that function also takes other formulations.
 
     Raises:
         ValueError: for a bad argument.
@@ -27,5 +22,4 @@ def solve_linear_pinn(
     """
     if not isinstance(problem, LinearProblem):
         raise ValueError(f"problem={problem!r}: allowed are {LinearProblem}")
-    formulate = by_name("formulation", formulation, FORMULATIONS)
-    return train_pinn(problem, formulate, seed=seed, **options)
+    return train_pinn(problem, linear_hard, seed=seed, **options)
