@@ -34,12 +34,18 @@ def weigh(browser: Any, address: str) -> Weight:
         tab = context.new_page()
         responses: list[Any] = []
         tab.on("response", lambda response: responses.append(response))
-        tab.goto(address, wait_until="networkidle")
-        sizes = [len(response.body()) for response in responses if response.ok]
-        painted, ready = (tab.evaluate(f"() => {t}") / 1000 for t in (PAINTED, READY))
-        return Weight(sum(sizes), len(responses), painted, ready)
+        tab.goto(address, wait_until="load")
+        return weight(tab, responses)
     finally:
         context.close()
+
+
+def weight(tab: Any, responses: list[Any]) -> Weight:
+    """Return what a page weighs that was loaded with these responses, once nothing more comes."""
+    tab.wait_for_load_state("networkidle")
+    sizes = [len(response.body()) for response in responses if response.ok]
+    painted, ready = (tab.evaluate(f"() => {t}") / 1000 for t in (PAINTED, READY))
+    return Weight(sum(sizes), len(responses), painted, ready)
 
 
 def main() -> None:

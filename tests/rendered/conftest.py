@@ -24,9 +24,9 @@ def toc_pages():
 PAGES = toc_pages()
 
 
-@pytest.fixture(params=PAGES)
+@pytest.fixture(scope="module", params=PAGES)
 def page(request):
-    """One page of the book, by name, for each page."""
+    """One page of the book, by name, for each page; in a module, its tests follow each other."""
     return request.param
 
 

@@ -5,6 +5,11 @@ import re
 import pytest
 from conftest import HTML, PAGES, soup
 
+from tools.weigh import weight
+
+#: Bytes of a page with all that it loads, and files. How soon it can be read belongs to a machine:
+#: `python -m tools.weigh` says it.
+LIMIT, LANDING_LIMIT, FILES = 1_500_000, 500_000, 40
 WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 
 #: Color pairs (text, background) of what can be read in figures and tables, and the page itself.
@@ -45,9 +50,9 @@ def contrast(one, other):
 
 
 def visit(browser, address):
-    """Open a page; return it with the requests that left the site and the console's complaints."""
+    """Open a page; return it with responses, requests that left the site, and complaints."""
     tab = browser.new_page(viewport=WIDE)
-    outside, complaints = [], []
+    responses, outside, complaints = [], [], []
 
     def gate(route):
         url = route.request.url
@@ -62,10 +67,19 @@ def visit(browser, address):
             complaints.append(message.text)
 
     tab.route("**/*", gate)
+    tab.on("response", lambda response: responses.append(response))
     tab.on("console", listen)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.goto(address, wait_until="load")
-    return tab, outside, complaints
+    return tab, responses, outside, complaints
+
+
+@pytest.fixture(scope="module")
+def opened(browser, site, page):
+    """A page from the server, opened once for all tests that leave its text as it is."""
+    found = visit(browser, f"{site}/{page}.html")
+    yield found
+    found[0].close()
 
 
 def assert_formulas_are_set(tab):
@@ -74,23 +88,27 @@ def assert_formulas_are_set(tab):
     assert tab.locator(".katex-error").all_text_contents() == []
 
 
-def test_page_reads_well_light_and_dark_wide_and_narrow(browser, site, page):
-    tab, outside, complaints = visit(browser, f"{site}/{page}.html")
-    try:
-        assert_formulas_are_set(tab)
-        for theme in ("light", "dark"):
-            tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-            for viewport in (WIDE, PHONE):
-                tab.set_viewport_size(viewport)
-                width = tab.evaluate("document.documentElement.scrollWidth")
-                assert width <= viewport["width"], f"the page is {width} px wide"
-            pairs = {tuple(pair) for pair in tab.evaluate(CONTRAST)}
-            weak = {pair for pair in pairs if contrast(*pair[:2]) < 4.5}
-            assert weak == set(), theme
-        assert outside == []
-        assert complaints == []
-    finally:
-        tab.close()
+def test_page_is_light(opened, page):  # first: the others could make it load more
+    tab, responses, _, _ = opened
+    found = weight(tab, responses)
+    assert found.bytes <= (LANDING_LIMIT if page == PAGES[0] else LIMIT), found
+    assert found.requests <= FILES, found
+
+
+def test_page_reads_well_light_and_dark_wide_and_narrow(opened):
+    tab, _, outside, complaints = opened
+    assert_formulas_are_set(tab)
+    for theme in ("light", "dark"):
+        tab.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        for viewport in (WIDE, PHONE):
+            tab.set_viewport_size(viewport)
+            width = tab.evaluate("document.documentElement.scrollWidth")
+            assert width <= viewport["width"], f"the page is {width} px wide"
+        pairs = {tuple(pair) for pair in tab.evaluate(CONTRAST)}
+        weak = {pair for pair in pairs if contrast(*pair[:2]) < 4.5}
+        assert weak == set(), theme
+    assert outside == []
+    assert complaints == []
 
 
 #: Text of each block of code that is wider than its box, folded cells opened.
@@ -102,17 +120,14 @@ CUT_CODE = """() => {
 }"""
 
 
-def test_no_code_is_cut_off_at_1280_pixels(browser, site, page):
-    tab, _, _ = visit(browser, f"{site}/{page}.html")
-    try:
-        tab.set_viewport_size({"width": 1280, "height": 900})
-        assert tab.evaluate(CUT_CODE) == []
-    finally:
-        tab.close()
+def test_no_code_is_cut_off_at_1280_pixels(opened):
+    tab, *_ = opened
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    assert tab.evaluate(CUT_CODE) == []
 
 
 def test_page_reads_without_a_server(browser, page):
-    tab, outside, complaints = visit(browser, (HTML / f"{page}.html").as_uri())
+    tab, _, outside, complaints = visit(browser, (HTML / f"{page}.html").as_uri())
     try:
         assert_formulas_are_set(tab)
         assert outside == []
@@ -131,7 +146,7 @@ def test_the_reader_chooses_the_theme(browser, site, theme):
 
 
 def test_search_finds_a_word(browser, site):
-    tab, outside, _ = visit(browser, f"{site}/search.html?q=viscosity")
+    tab, _, outside, _ = visit(browser, f"{site}/search.html?q=viscosity")
     try:
         tab.wait_for_selector("#search-results li", timeout=10_000)
         assert outside == []

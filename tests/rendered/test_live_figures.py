@@ -37,7 +37,7 @@ def name(request):
 @pytest.fixture
 def figure(browser, site, name):
     """The figure in an open page, which must not complain or ask for anything outside."""
-    tab, outside, complaints = visit(browser, f"{site}/notebooks/{FIGURES[name][0]}.html")
+    tab, _, outside, complaints = visit(browser, f"{site}/notebooks/{FIGURES[name][0]}.html")
     yield tab.locator(f"#{name} .book-live")
     assert outside == complaints == []
     tab.close()

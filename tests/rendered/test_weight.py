@@ -1,21 +1,9 @@
-"""What a page costs its reader."""
+"""What a page costs its reader, beside its weight, which `test_browser` holds."""
 
 import re
 
 from conftest import HTML, PAGES, soup
 from fontTools.ttLib import TTFont
-
-from tools.weigh import weigh
-
-#: Bytes of a page with all that it loads, and files. How soon it can be read belongs to a machine:
-#: `python -m tools.weigh` says it.
-LIMIT, LANDING_LIMIT, FILES = 1_500_000, 500_000, 40
-
-
-def test_page_is_light(browser, site, page):
-    weight = weigh(browser, f"{site}/{page}.html")
-    assert weight.bytes <= (LANDING_LIMIT if page == PAGES[0] else LIMIT), weight
-    assert weight.requests <= FILES, weight
 
 
 def test_icons_are_still_drawn(browser, site):
