@@ -183,17 +183,11 @@ def solve_mfg_low_rank(
         stalls = iteration > 1 and size > 0.7 * np.sqrt(history.losses[-2])
         fixed_point.tolerance = min(fixed_point.tolerance / (3 if stalls else 1), SHARE * size)
         past = [*past, (cost, change)][-1 - acceleration :]
-        cost = _next(past, damping, fixed_point.tolerance)
+        changes = [change for _, change in past]
+        products = [[sum(map(tt.inner, a, b)) for a in changes] for b in changes]
+        weights = np.outer([1, damping], anderson(np.array(products))).ravel()
+        every_time = zip(*[cost for cost, _ in past], *changes, strict=True)
+        sums = (tt.combine(weights, trains) for trains in every_time)
+        cost = [tt.compress(train, fixed_point.tolerance / 3) for train in sums]
     spent = f"{iteration} iterations: tolerance={tolerance:g}"
     raise ConvergenceError(f"change {size:.1e} of the running cost after {spent}", history)
-
-
-def _next(
-    past: list[tuple[list[tt.Train], list[tt.Train]]], damping: float, tolerance: float
-) -> list[tt.Train]:
-    """Return the next running cost by Anderson's method; see ``mfg_spectral``."""
-    changes = [change for _, change in past]
-    products = [[sum(map(tt.inner, a, b)) for a in changes] for b in changes]
-    weights = np.outer([1, damping], anderson(np.array(products))).ravel()
-    every_time = zip(*[cost for cost, _ in past], *changes, strict=True)
-    return [tt.compress(tt.combine(weights, trains), tolerance / 3) for trains in every_time]
