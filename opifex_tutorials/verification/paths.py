@@ -94,7 +94,8 @@ def sampled_exploitability(
     x, each = np.repeat(x, paths, axis=1), np.arange(starts * paths)
     times, turns = _random_times(game.horizon, parts, len(each), rng)
     sums = np.zeros((2, len(each)))
-    for step, (place, met) in enumerate(_walk(solution, times, x, rng)):
+    walk = _walk(solution, times, x, rng, _terms(solution, times[0], x))
+    for step, (place, met) in enumerate(walk):
         if 0 < step <= 2 * parts:
             rate = met.value_residual
             if crowd == "transported" and game.coupling.kind != "none":
@@ -136,7 +137,8 @@ def sampled_mass_drift(
     x, weights = _starts(game, require_integer("starts", starts, 2, 10**7), rng)
     times, _ = _random_times(until, parts, starts, rng)
     growth, drifts = np.zeros(starts), list[Estimate]()
-    for step, (_, met) in enumerate(_walk(solution, times[:-1], x, rng)):
+    walk = _walk(solution, times[:-1], x, rng, _terms(solution, times[0], x))
+    for step, (_, met) in enumerate(walk):
         growth += until / parts / 2 * met.density_residual if step else met.density_misfit
         if step % 2 == 0:  # the end of a part
             drifts.append(_mean(np.expm1(growth), weights))
@@ -167,11 +169,7 @@ def _random_times(
 
 
 def _walk(
-    solution: Candidate,
-    times: FloatArray,
-    x: FloatArray,
-    rng: np.random.Generator,
-    met: PathTerms | None = None,
+    solution: Candidate, times: FloatArray, x: FloatArray, rng: np.random.Generator, met: PathTerms
 ) -> Iterator[tuple[FloatArray, PathTerms]]:
     """Yield places of paths at ``times``, shape (steps, N), and what is met there.
 
@@ -183,14 +181,13 @@ def _walk(
         times: the first are those of ``x``.
         x: where paths begin, shape (d, N).
         rng: the noise.
-        met: what is met there, if it is known.
+        met: what is met there.
     """
     game, back = solution.game, (times[-1] < times[0]).any()
 
     def drift(met: PathTerms) -> FloatArray:
         return 2 * game.viscosity * met.score - met.control if back else met.control
 
-    met = met or _terms(solution, times[0], x)
     yield x, met
     for t, step in zip(times[1:], np.abs(np.diff(times, axis=0)), strict=True):
         kick = np.sqrt(2 * game.viscosity * step) * rng.standard_normal(x.shape)
