@@ -36,6 +36,12 @@ def test_colors_stand_out_on_light_and_dark(color, background):
     assert contrast(color, background) >= 3
 
 
+def test_the_style_sheet_draws_in_the_ink_and_the_gray_of_the_module():
+    drawn = ["axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"]
+    assert {mpl.colors.to_hex(mpl.rcParams[name]) for name in drawn} == {plotting._INK}
+    assert mpl.colors.to_hex(mpl.rcParams["grid.color"]) == plotting.COLORS[-1]
+
+
 def test_color_is_never_the_only_cue():
     assert len(plotting.COLORS) == len(set(plotting.LINE_STYLES)) == len(set(plotting.MARKERS))
 
