@@ -62,7 +62,7 @@ def train(
     schedule: Schedule,
     solution: Any,
     advance: Advance,
-    sample: Callable[[int], lm.LeastSquares],
+    sample: Callable[[int], lm.AnySystem],
     *,
     clock: Stopwatch,
     monitor: Callable[[Any], float] | None,
@@ -98,8 +98,8 @@ def train(
             parameters, count = advance(system)
             solution, taken = replace(solution, parameters=parameters), taken + count
             with clock.paused():
-                losses = (np.sum(s.residuals(parameters) ** 2) for s in (system, held_out))
-                history.record(taken, clock.seconds, *map(float, losses))
+                losses = (_squares(s, parameters) for s in (system, held_out))
+                history.record(taken, clock.seconds, *losses)
                 if not (keep_best and history.held_out_losses[-1] > min(history.held_out_losses)):
                     best, misfit = solution, history.held_out_losses[-1] ** 0.5
                 if monitor is not None:
@@ -114,6 +114,12 @@ def train(
         spent = f"{taken} steps of {schedule.optimizer}{end}: tolerance={schedule.tolerance:g}"
         raise ConvergenceError(f"held-out residual {misfit:.1e} after {spent}", history)
     return best
+
+
+def _squares(system: lm.AnySystem, parameters: FloatArray) -> float:
+    if isinstance(system, lm.Summed):
+        return system.sum_of_squares(parameters)
+    return float(np.sum(system.residuals(parameters) ** 2))
 
 
 @cache
@@ -135,7 +141,7 @@ def levenberg_marquardt(
     """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
     state = lm.LevenbergMarquardtState(start, damping)
 
-    def advance(system: lm.LeastSquares) -> tuple[FloatArray, int]:
+    def advance(system: lm.AnySystem) -> tuple[FloatArray, int]:
         nonlocal state
         for count in range(steps):
             state = lm.levenberg_marquardt_step(system, state, geodesic=geodesic)
