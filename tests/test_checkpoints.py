@@ -100,8 +100,10 @@ def own_loop_in_jax():
     import jax
     import jax.numpy as jnp
 
+    from opifex_tutorials.models.precision import enable_float64
     from opifex_tutorials.training.gradient import adam, compile_block
 
+    enable_float64()  # as the other trainings of this process may have done
     optimizer = adam(60)
     start = {"w": jnp.arange(3.0), "b": (jnp.ones(()), None)}
     block = compile_block(lambda p, x: jnp.sum((p["w"] - x * p["b"][0]) ** 2), optimizer, 10)
