@@ -42,20 +42,20 @@ def burgers(optimizer="levenberg_marquardt", **options):
 
 
 def game(optimizer="levenberg_marquardt", **options):
-    """Points are drawn anew every 30 steps; a checkpoint in between has to know them."""
+    """Points are drawn anew every 20 steps; a checkpoint in between has to know them."""
     from opifex_tutorials.problems.mean_field_games import CosineGame
     from opifex_tutorials.solvers import solve_mfg_pinn
 
-    asked = {"points": (8, 8), "sampling": "sobol", "resample_every": 30, **SMALL, **options}
+    asked = {"points": (8, 8), "sampling": "sobol", "resample_every": 20, **SMALL, **options}
     return solve_mfg_pinn(CosineGame(), seed=0, optimizer=optimizer, monitor=size, **asked)
 
 
 def crowd(optimizer="levenberg_marquardt", exploring=15):
-    """Points follow the parameters: new ones at each of the first steps, then every 30 steps."""
+    """Points follow the parameters: new ones at each of the first steps, then every 20 steps."""
     from opifex_tutorials.problems.mean_field_games import LinearQuadraticGame
     from opifex_tutorials.solvers import solve_mfg_pinn
 
-    asked = {"exploring": exploring, "resample_every": 30, "monitor": size, **SMALL}
+    asked = {"exploring": exploring, "resample_every": 20, "monitor": size, **SMALL}
     return solve_mfg_pinn(LinearQuadraticGame(dimension=2), seed=0, optimizer=optimizer, **asked)
 
 
@@ -100,8 +100,10 @@ def own_loop_in_jax():
     import jax
     import jax.numpy as jnp
 
+    from opifex_tutorials.models.precision import enable_float64
     from opifex_tutorials.training.gradient import adam, compile_block
 
+    enable_float64()  # as the other trainings of this process may have done
     optimizer = adam(60)
     start = {"w": jnp.arange(3.0), "b": (jnp.ones(()), None)}
     block = compile_block(lambda p, x: jnp.sum((p["w"] - x * p["b"][0]) ** 2), optimizer, 10)
@@ -166,7 +168,7 @@ def told(result):
 
 
 def run(kind, folder, answer, deadly=None, delay=0.0, in_write=False):
-    """Run in a process of its own; die by SIGKILL after the round of that number."""
+    """Run in a process of its own; die by SIGKILL in the round after that number, or its saving."""
     import jax
 
     # What one process has compiled the next ones load: it saves half of this test's time.
@@ -177,7 +179,7 @@ def run(kind, folder, answer, deadly=None, delay=0.0, in_write=False):
 
     def watched(*args):
         for number, done in enumerate(real(*args)):
-            yield done  # a round
+            yield done  # a round, and its checkpoint
             if number == deadly:
                 threading.Thread(target=die, daemon=True).start()
             elif deadly is not None and number > deadly:
@@ -217,8 +219,8 @@ def test_a_killed_training_goes_on_to_the_last_bit(kind, tmp_path):
     """Two kills each: at a random moment, and in the middle of writing a checkpoint."""
     folder, answers, chance = tmp_path / "saved", tmp_path / "answer", random.Random()
     expected = pickle.dumps(told(KINDS[kind]()))
-    kills = [{"delay": chance.uniform(0, 0.03)}, {"in_write": True}]
-    kills = [{"deadly": chance.randint(0, 1), **kill} for kill in kills]
+    kills = [{"deadly": chance.randint(0, 2), "delay": chance.uniform(0, 0.03)}]
+    kills.append({"deadly": 0, "in_write": True})
     for kill in kills:
         answers.unlink(missing_ok=True)
         assert in_process(run, kind, folder, answers, **kill) == -signal.SIGKILL, kills
@@ -227,6 +229,25 @@ def test_a_killed_training_goes_on_to_the_last_bit(kind, tmp_path):
     assert in_process(run, kind, folder, answers) == 0
     assert answers.read_bytes() == expected, kills
     assert not [*folder.rglob("*.orbax-checkpoint-tmp")]
+
+
+@pytest.mark.parametrize("kind", ["burgers", "game", "game, Adam", "crowd", "crowd, L-BFGS"])
+def test_wherever_a_training_is_interrupted_it_goes_on(kind, tmp_path, monkeypatch):
+    expected, real, interrupted = told(KINDS[kind]()), size, [0]
+
+    def monitor(solution):
+        interrupted[0] += solution.history.steps[-1] == stop
+        if interrupted[0] == 1 and solution.history.steps[-1] == stop:
+            raise KeyboardInterrupt
+        return real(solution)
+
+    monkeypatch.setitem(globals(), "size", monitor)
+    for stop in range(10, 70, 10):
+        interrupted[0] = 0
+        with checkpoints(tmp_path / str(stop), every=10), pytest.raises(TrainingInterrupted):
+            KINDS[kind]()
+        with checkpoints(tmp_path / str(stop), every=10):
+            assert told(KINDS[kind]()) == expected, stop
 
 
 def count(folder, stop=None, rounds=range(0, 60, 10), every=10, **asked):
