@@ -65,9 +65,9 @@ def free_port(first, last):
     raise OSError("no free port")
 
 
-def sbatch(folder, *arguments, tasks=2, come=None):
+def sbatch(folder, *arguments, tasks=2, come=None, program=PROGRAM):
     """Run slurm.sh as SLURM would on the first node of a job."""
-    (folder / "many_points.py").write_text(PROGRAM)
+    (folder / "many_points.py").write_text(program)
     (folder / "srun").write_text(f"#!{sys.executable}{SRUN}")
     (folder / "srun").chmod(0o755)
     # JAX makes the port of the coordinator from the number of the job.
@@ -83,6 +83,14 @@ def test_slurm_starts_processes_that_find_each_other(tmp_path):
     result = sbatch(tmp_path)
     assert result.returncode == 0, result.stderr
     assert sorted(re.findall(LINE, result.stdout)) == SUMS
+
+
+def test_slurm_starts_the_program_itself(tmp_path):
+    program = (TEMPLATES / "many_points.py").read_text()
+    few = ["--points=256", "--steps=50", "--block=16"]
+    result = sbatch(tmp_path, *few, program=program)
+    assert result.returncode == 0, result.stderr
+    assert "256 points on 2 devices of 2 processes: " in result.stdout
 
 
 def test_fewer_processes_than_slurm_says_is_an_error_after_the_timeout(tmp_path):

@@ -7,8 +7,10 @@ python many_points.py --coordinator host:port --processes 2 --process 0     # an
 
 import argparse
 import hashlib
+import math
 import os
 import time
+from contextlib import nullcontext
 
 import jax
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from opifex_tutorials.losses.sharded import Layout
 from opifex_tutorials.problems.burgers import BurgersProblem
 from opifex_tutorials.solvers import solve_burgers_pinn
+from opifex_tutorials.training.checkpoints import checkpoints
 from opifex_tutorials.verification import relative_l2
 
 arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -27,6 +30,7 @@ arguments.add_argument("--coordinator", help="address and port of process 0")
 arguments.add_argument("--processes", type=int, help="how many there are")
 arguments.add_argument("--process", type=int, help="which one this is, from 0")
 arguments.add_argument("--patience", type=int, default=300, help="seconds to wait for the others")
+arguments.add_argument("--checkpoints", help="folder that all processes see; a killed run goes on")
 arguments.add_argument("--save", help="file for the parameters, .npy")
 asked = arguments.parse_args()
 
@@ -45,8 +49,10 @@ if asked.coordinator or int(os.environ.get("SLURM_NTASKS", 1)) > 1:
 # thread: XLA_FLAGS=--xla_cpu_multi_thread_eigen=false.
 layout = Layout(block=asked.block, leaves=max(16, jax.device_count()))
 problem, start = BurgersProblem(asked.viscosity), time.perf_counter()
-options = {"points": asked.points, "steps": asked.steps, "record_every": asked.steps}
-solution = solve_burgers_pinn(problem, seed=0, resample_every=None, layout=layout, **options)
+options = {"points": asked.points, "steps": asked.steps, "record_every": math.gcd(50, asked.steps)}
+saved = checkpoints(asked.checkpoints, every=50) if asked.checkpoints else nullcontext()
+with saved:
+    solution = solve_burgers_pinn(problem, seed=0, resample_every=None, layout=layout, **options)
 seconds = time.perf_counter() - start
 
 t, x = np.linspace(0.02, 1, 50)[:, None], np.linspace(-1, 1, 201)[None]
