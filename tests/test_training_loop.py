@@ -14,6 +14,7 @@ from opifex_tutorials.training.levenberg_marquardt import (
 )
 from opifex_tutorials.training.loop import (
     HELD_OUT,
+    Advance,
     Schedule,
     TrainingInterrupted,
     levenberg_marquardt,
@@ -59,7 +60,8 @@ class Rehearsal:
 
     def run(self, monitor=None, **options):
         start, options = Guess(np.zeros(1)), {"clock": Stopwatch(), "monitor": monitor, **options}
-        return train(self.schedule, start, self.advance, self.sample, **options)
+        advance = Advance(lambda points, state: (state, *self.advance(points)), None)
+        return train(self.schedule, start, advance, self.sample, **options)
 
 
 @dataclass(frozen=True)

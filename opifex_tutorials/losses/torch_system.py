@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.random import SeedSequence
 from scipy.stats import qmc
 from torch import Tensor
 
@@ -118,15 +119,29 @@ class Drawn:
 
     Args:
         draw: parameters -> system.
+        seeds: of its random points: a draw takes the next one.
         stay: whether to draw for the first step only, or for every step.
+
+    Attributes:
+        state: what the points come from: how many seeds had been taken before, then the
+            parameters, shape (1 + P,).
     """
 
-    def __init__(self, draw: Callable[[FloatArray], System], *, stay: bool = False) -> None:
-        self._draw, self._stay = draw, stay
+    def __init__(
+        self, draw: Callable[[FloatArray], System], seeds: SeedSequence, *, stay: bool = False
+    ) -> None:
+        self._draw, self._seeds, self._stay = draw, seeds, stay
         self._system: System | None = None
+        self.state: FloatArray | None = None
+
+    def draw_again(self, state: FloatArray) -> None:
+        """Draw the points that come from a state."""
+        self._seeds.spawn(int(state[0]) - self._seeds.n_children_spawned)
+        self._starting(state[1:])
 
     def _starting(self, parameters: FloatArray) -> System:
         if self._system is None or not self._stay:
+            self.state = np.append(self._seeds.n_children_spawned, parameters)
             self._system = self._draw(parameters)
         return self._system
 
@@ -151,7 +166,7 @@ def gauss(counts: tuple[int, ...], dimension: int) -> FloatArray:
     return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], -1)
 
 
-def sobol(seed: Sequence[int]) -> Sampler:
+def sobol(seed: Sequence[int] | SeedSequence) -> Sampler:
     """Return a sampler of scrambled Sobol points, at least as many as a product rule has."""
     rng = np.random.default_rng(seed)
 

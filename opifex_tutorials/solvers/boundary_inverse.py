@@ -29,6 +29,7 @@ from opifex_tutorials.models.traces import Trace
 from opifex_tutorials.problems.mean_field_games import MeanFieldGame
 from opifex_tutorials.solvers.mfg_grid import MeanFieldGameGridSolution, solve_mfg_grid
 from opifex_tutorials.solvers.mfg_scheme import Boundary, MeanFieldGameScheme
+from opifex_tutorials.training.checkpoints import resumable
 from opifex_tutorials.training.loop import levenberg_marquardt
 from opifex_tutorials.validation import FloatArray, Pair
 
@@ -142,6 +143,21 @@ class _Fit:
         return np.concatenate([offset + self.response @ value[:steps], smooth])
 
 
+def _checked(
+    game: MeanFieldGame, trace: Trace, interval: tuple[float, float], *observations: ArrayLike
+) -> list[FloatArray]:
+    bounds = {"t": (0.0, game.horizon), "x": interval, "density": (-1e6, 1e6)}
+    data = [a.ravel() for a in validation.require_inside(bounds, *observations)]
+    validation.require_integer("number of observations", len(data[0]), 1, 10**6)
+    validation.require_between("horizon of the trace", trace.horizon, game.horizon, game.horizon)
+    return data
+
+
+def _entry(row: FloatArray) -> dict[str, Any]:
+    numbers = zip(("weight", "misfit", "freedom", "risk"), row, strict=False)
+    return {**dict(numbers), "parameters": row[4:]}
+
+
 def learn_boundary(
     game: MeanFieldGame,
     trace: Trace,
@@ -177,39 +193,41 @@ def learn_boundary(
     validation.require_multiple("cells", cells, 2)
     validation.require_between("noise", noise, 1e-9, 1e3)
     validation.require_integer("weights", weights, 1, 40)
-    bounds = {"t": (0.0, game.horizon), "x": interval, "density": (-1e6, 1e6)}
-    times, places, observed = (a.ravel() for a in validation.require_inside(bounds, t, x, density))
-    validation.require_integer("number of observations", len(observed), 1, 10**6)
-    validation.require_between("horizon of the trace", trace.horizon, game.horizon, game.horizon)
+    data = times, places, observed = _checked(game, trace, interval, t, x, density)
     unit = noise * np.sqrt(len(observed))
 
     latest = dict[int, MeanFieldGameGridSolution]()
 
-    def predict(n: int) -> FloatArray:
+    def compare(parameters: FloatArray) -> Pair:
         walls = LearnedBoundary(trace, parameters, boundary, interval[0])
         # After a step of Newton's method of this size the error is far below any noise.
         options: dict[str, Any] = {"boundary": walls, "interval": interval, "tolerance": 1e-6}
-        latest[n] = solve_mfg_grid(game, cells=n, steps=n, start=latest.get(n), **options)
-        return latest[n].density(times, places)
-
-    def compare() -> Pair:
-        m, rough = predict(cells), predict(cells // 2)
+        for n in (cells, cells // 2):
+            latest[n] = solve_mfg_grid(game, cells=n, steps=n, start=latest.get(n), **options)
+        m, rough = (grid.density(times, places) for grid in latest.values())
         return m, (m + (m - rough) / 3 - observed) / unit
 
     advance = levenberg_marquardt(trace.start, FITTING_STEPS, geodesic=False)
     bends = game.horizon * (np.arange(BENDS) + 0.5) / BENDS
-    parameters, path = trace.start, []
-    m, misfits = compare()
-    for weight in 10 * 0.25 ** np.arange(weights):
+    state = {"optimizer": advance.state, "path": np.empty((0, 4 + len(trace.start)))}
+    told = {"of": [game, trace, boundary, interval, cells, noise], "data": np.hstack(data)}
+    rounds = range(0, weights * FITTING_STEPS, FITTING_STEPS)
+    left = resumable(rounds, "weights of the bend", lambda: told, state)
+    advance.state = state["optimizer"]
+    for parameters in [trace.start, *state["path"][:, 4:]]:  # a grid starts from the one before
+        m, misfits = compare(parameters)
+    for done in left:
+        weight = 10 * 0.25 ** (done // FITTING_STEPS)
         steps, answer = wall_sensitivity(latest[cells])
         relative = answer / latest[cells].densities[..., None]
         response = _interpolate(latest[cells].scheme, relative, times, places) * m[:, None] / unit
         offset = misfits - response @ trace(parameters, steps)[0]
         fit = _Fit(trace, np.append(steps, bends), offset, response, weight)
         parameters, _ = advance(fit)
-        m, misfits = compare()
+        m, misfits = compare(parameters)
         misfit, freedom = misfits @ misfits, fit.freedom(parameters)
-        entry = {"weight": weight, "misfit": misfit, "freedom": freedom, "parameters": parameters}
-        path.append(entry | {"risk": misfit + 2 * freedom / len(observed)})
+        row = [weight, misfit, freedom, misfit + 2 * freedom / len(observed), *parameters]
+        state |= {"optimizer": advance.state, "path": np.vstack([state["path"], row])}
+    path = [_entry(row) for row in state["path"]]
     best = min(path, key=lambda entry: entry["risk"])
     return LearnedBoundary(trace, best["parameters"], boundary, interval[0], path)

@@ -230,7 +230,9 @@ def solve_mfg_pinn(
     if optimizer != "levenberg_marquardt":
         advance = _gradient_method(start, record_every, optimizer, steps)
     solution = MfgPinnSolution(game, formulate, widths, start)
-    return train(schedule, solution, advance, system, clock=clock, monitor=monitor, keep_best=many)
+    told = {"sampling": sampling, "points": counts, "exploring": exploring, "damping": damping}
+    options: dict[str, Any] = {"clock": clock, "monitor": monitor, "keep_best": many}
+    return train(schedule, solution, advance, system, **options, **told)
 
 
 def _multiple(record_every: int, least: int) -> int:
@@ -274,8 +276,8 @@ def _where_the_crowd_is(
 
     In the first steps, ``new`` of them, the points are half as many and new ones each time.
     """
-    n = counts[0] * counts[1]
-    fresh = gauss if sampling == "gauss" else sobol((seed, 0))
+    n, seeds = counts[0] * counts[1], np.random.SeedSequence((seed, 0))
+    fresh = gauss if sampling == "gauss" else sobol(seeds)
 
     def draw(cube: FloatArray, parameters: FloatArray) -> System:
         points = setting.place(cube, setting.slope(parameters, widths))
@@ -287,7 +289,7 @@ def _where_the_crowd_is(
             return SimpleNamespace(residuals=lambda here: draw(cube, here).residuals(here))
         early = done < new
         size = (n // 2 if early else n,)
-        return Drawn(lambda here: draw(fresh(size, setting.chances), here), stay=not early)
+        return Drawn(lambda here: draw(fresh(size, setting.chances), here), seeds, stay=not early)
 
     return system
 
@@ -321,7 +323,8 @@ def untrained(
 
 def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Advance:
     """Return blocks of Adam with a cosine decay to zero, or of L-BFGS, as PyTorch has them."""
-    parameters = torch.from_numpy(start.copy()).requires_grad_()
+    weights = torch.nn.ParameterList([torch.from_numpy(start.copy())])
+    parameters = weights[0]
     adam = torch.optim.Adam([parameters], lr=5e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     # The line search may try, the budget counts steps, and alone ends the training.
@@ -329,7 +332,7 @@ def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Ad
     never = {"tolerance_grad": 0, "tolerance_change": 0}
     l_bfgs = torch.optim.LBFGS([parameters], line_search_fn="strong_wolfe", **budget, **never)
 
-    def advance(system: System | Drawn) -> tuple[FloatArray, int]:
+    def advance(system: System | Drawn, state: Any) -> tuple[Any, FloatArray, int]:
         def loss() -> float:
             parameters.grad = None
             value = system.loss(parameters)
@@ -342,6 +345,6 @@ def _gradient_method(start: FloatArray, block: int, name: str, steps: int) -> Ad
             for _ in range(block):
                 adam.step(loss)
                 decay.step()
-        return parameters.detach().numpy().copy(), block
+        return state, parameters.detach().numpy().copy(), block
 
-    return advance
+    return Advance(advance, [weights, adam, decay, l_bfgs])

@@ -133,17 +133,16 @@ def train_pinn(
     else:
         advance = _optax(program, parameters, record_every, optimizer, steps)
     solution = PinnSolution(problem, formulate, hidden, points, parameters)
-    return train(schedule, solution, advance, system, clock=clock, monitor=monitor)
+    options: dict[str, Any] = {"clock": clock, "monitor": monitor, "geodesic": geodesic}
+    return train(schedule, solution, advance, system, **options)
 
 
 def _optax(program: Program, start: FloatArray, block: int, name: str, steps: int) -> Advance:
     optimizer, advance_block = _compile_optimizer(program, name, block, steps)
-    parameters = jnp.asarray(start)
-    state = gradient.initial_state(optimizer, parameters)
+    first = jnp.asarray(start)
 
-    def advance(system: System) -> tuple[FloatArray, int]:
-        nonlocal parameters, state
-        parameters, state = advance_block(parameters, state, (system.problem, system.points))
-        return np.asarray(parameters), block
+    def advance(system: System, state: Any) -> tuple[Any, FloatArray, int]:
+        state = advance_block(state[0], state[1], (system.problem, system.points))
+        return state, np.asarray(state[0]), block
 
-    return advance
+    return Advance(advance, (first, gradient.initial_state(optimizer, first)))

@@ -12,14 +12,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from opifex_tutorials import validation
-from opifex_tutorials.progress import progress
 from opifex_tutorials.training import levenberg_marquardt as lm
+from opifex_tutorials.training.checkpoints import resumable
 from opifex_tutorials.training.history import ConvergenceError, Stopwatch
 from opifex_tutorials.validation import FloatArray
 
-# A block of steps on a sampled system -> parameters, and the number of steps taken: fewer than
-# asked for only if no further one lowers the loss.
-Advance = Callable[[Any], tuple[FloatArray, int]]
 OPTIMIZERS = ("levenberg_marquardt", "adam", "l_bfgs")
 # Parameters of mallopt, from malloc.h of the GNU C library.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -46,6 +43,30 @@ class Schedule:
             validation.require_multiple("resample_every", self.resample_every, self.record_every)
         validation.require_between("tolerance", self.tolerance, 0.0, np.inf)
 
+    @property
+    def stay(self) -> int:
+        """For how many steps the points stay; L-BFGS remembers gradients and needs the same."""
+        return self.steps if self.optimizer == "l_bfgs" else self.resample_every or self.steps
+
+
+@dataclass
+class Advance:
+    """Blocks of steps of an optimizer on a sampled system.
+
+    Attributes:
+        block: (system, state) -> the next state, the parameters, the number of steps taken: fewer
+            than asked for only if no further one lowers the loss.
+        state: of the optimizer, its parameters included; a pytree as checkpoints save it.
+    """
+
+    block: Callable[[Any, Any], tuple[Any, FloatArray, int]]
+    state: Any
+
+    def __call__(self, system: Any) -> tuple[FloatArray, int]:
+        """Do a block; return the parameters and the number of steps taken."""
+        self.state, parameters, count = self.block(system, self.state)
+        return parameters, count
+
 
 class TrainingInterrupted(KeyboardInterrupt):
     """The user stopped a training; ``solution`` is what it had reached."""
@@ -62,11 +83,12 @@ def train(
     schedule: Schedule,
     solution: Any,
     advance: Advance,
-    sample: Callable[[int], lm.LeastSquares],
+    sample: Callable[[int], Any],
     *,
     clock: Stopwatch,
     monitor: Callable[[Any], float] | None,
     keep_best: bool = False,
+    **options: Any,
 ) -> Any:
     """Train until the budget is spent; return the last solution.
 
@@ -75,45 +97,57 @@ def train(
         solution: the untrained one; its history is filled.
         advance: does ``record_every`` steps on a sampled system and returns the parameters.
         sample: number of steps done -> system at new points; of ``HELD_OUT``, at held-out points.
+            If they follow the parameters, it has a ``state`` that tells what they were drawn from.
         clock: started when the user called.
         monitor: called with the solution at every recorded step, off the clock. The solution's
             history is that up to then, without the monitor's own answer.
         keep_best: return, of the solutions at recorded steps, that of the least residual on
             held-out points. Where points change, the last one may have fitted its own too well.
+        options: whatever else shapes the training, by which checkpoints tell it from another.
 
     Raises:
         ConvergenceError: if the residual on held-out points stays above the tolerance.
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
     _keep_freed_memory()
-    every = schedule.resample_every or schedule.steps
-    if schedule.optimizer == "l_bfgs":
-        every = schedule.steps
-    history, held_out, taken, best = solution.history, sample(HELD_OUT), 0, solution
+    every = schedule.stay
+    history, held_out, start = solution.history, sample(HELD_OUT), solution.parameters
+    state = {"parameters": start, "best": start, "misfit": np.inf, "drawn": 0, "points": None}
+    state |= {"optimizer": advance.state, "history": vars(history)}
     rounds = range(0, schedule.steps, schedule.record_every)
+    told = {**vars(schedule), **vars(solution), **options, "monitor": monitor is not None}
+    told["tolerance"], title = "any", f"PINN, seed {schedule.seed}"  # it only judges the end
+    left = resumable(rounds, title, lambda: told | {"residuals": held_out.residuals(start)}, state)
+    advance.state, system = state["optimizer"], sample(state["drawn"])
+    if state["points"] is not None:
+        system.draw_again(state["points"])
+    taken, seconds = (history.steps or [0])[-1], (history.seconds or [0.0])[-1]
     try:
-        for done in progress(rounds, f"PINN, seed {schedule.seed}"):
-            if done % every == 0:
-                system = sample(done)
+        for done in left:
+            if done == state["drawn"] + every:
+                state["drawn"], system = done, sample(done)
             parameters, count = advance(system)
-            solution, taken = replace(solution, parameters=parameters), taken + count
+            taken += count
+            state |= {"parameters": parameters, "optimizer": advance.state}
+            state["points"] = getattr(system, "state", None)
             with clock.paused():
                 losses = (np.sum(s.residuals(parameters) ** 2) for s in (system, held_out))
-                history.record(taken, clock.seconds, *map(float, losses))
+                history.record(taken, seconds + clock.seconds, *map(float, losses))
                 if not (keep_best and history.held_out_losses[-1] > min(history.held_out_losses)):
-                    best, misfit = solution, history.held_out_losses[-1] ** 0.5
+                    state |= {"best": parameters, "misfit": history.held_out_losses[-1] ** 0.5}
                 if monitor is not None:
-                    seen = replace(solution, history=deepcopy(history))
+                    seen = replace(solution, parameters=parameters, history=deepcopy(history))
                     history.errors.append(float(monitor(seen)))
             if count < schedule.record_every and every == schedule.steps:
                 break  # at a minimum of the loss on these points, and there will be no others
     except KeyboardInterrupt:
-        raise TrainingInterrupted(solution) from None
-    if not misfit <= schedule.tolerance:
-        end = "" if count == schedule.record_every else ", after which none lowers the loss"
+        raise TrainingInterrupted(replace(solution, parameters=state["parameters"])) from None
+    if not state["misfit"] <= schedule.tolerance:
+        full = np.diff([0, *history.steps])[-1] == schedule.record_every
+        end = "" if full else ", after which none lowers the loss"
         spent = f"{taken} steps of {schedule.optimizer}{end}: tolerance={schedule.tolerance:g}"
-        raise ConvergenceError(f"held-out residual {misfit:.1e} after {spent}", history)
-    return best
+        raise ConvergenceError(f"held-out residual {state['misfit']:.1e} after {spent}", history)
+    return replace(solution, parameters=state["best"])
 
 
 @cache
@@ -133,14 +167,13 @@ def levenberg_marquardt(
     start: FloatArray, steps: int, geodesic: bool = True, damping: float | None = None
 ) -> Advance:
     """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
-    state = lm.LevenbergMarquardtState(start, damping)
 
-    def advance(system: lm.LeastSquares) -> tuple[FloatArray, int]:
-        nonlocal state
+    def block(system: lm.LeastSquares, state: dict[str, Any]) -> tuple[Any, FloatArray, int]:
+        now = lm.LevenbergMarquardtState(**state)
         for count in range(steps):
-            state = lm.levenberg_marquardt_step(system, state, geodesic=geodesic)
-            if state.stalled:
-                return state.parameters, count
-        return state.parameters, steps
+            now = lm.levenberg_marquardt_step(system, now, geodesic=geodesic)
+            if now.stalled:
+                return vars(now), now.parameters, count
+        return vars(now), now.parameters, steps
 
-    return advance
+    return Advance(block, vars(lm.LevenbergMarquardtState(start, damping)))
