@@ -223,7 +223,7 @@ class Program:
         at = jax.vmap(condition.place)(cube)
 
         def residual(network: Field, *point: jax.Array) -> jax.Array:
-            return len(cube) ** -0.5 * condition.residual(trial.candidate(network))(*point)
+            return condition.points**-0.5 * condition.residual(trial.candidate(network))(*point)
 
         indices = jets.requested(residual, self.widths[-1], len(at))
         if indices is None:  # the network is asked elsewhere, and so evaluated anew each time

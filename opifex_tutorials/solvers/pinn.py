@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 
 from opifex_tutorials.losses import jax_system
 from opifex_tutorials.losses.jax_system import Formulate, Operator, Program, System, compile_program
+from opifex_tutorials.losses.sharded import Layout, ShardedSystem, compile_sharded
 from opifex_tutorials.training import gradient
 from opifex_tutorials.training.history import History, Stopwatch
 from opifex_tutorials.training.loop import Advance, Schedule, levenberg_marquardt, train
-from opifex_tutorials.validation import FloatArray, require_inside, require_integer
+from opifex_tutorials.validation import FloatArray, refuse, require_inside, require_integer
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def _compile_optimizer(
 def forget_compiled() -> None:
     """Forget all compiled programs of this process, so that a timed solve pays for its own."""
     jax_system.compile_kind.cache_clear()
+    compile_sharded.cache_clear()
     _compile_optimizer.cache_clear()
     jax.clear_caches()
 
@@ -90,6 +92,7 @@ def train_pinn(
     geodesic: bool = True,
     record_every: int = 50,
     monitor: Callable[[PinnSolution], float] | None = None,
+    layout: Layout | None = None,
 ) -> PinnSolution:
     """Train a network on a formulation of a problem.
 
@@ -112,6 +115,8 @@ def train_pinn(
         record_every: distance of entries of the history, in steps.
         monitor: called with the solution at every recorded step; its value goes to
             ``history.errors``, its time is not counted.
+        layout: spread the points of Levenberg-Marquardt over devices and processes, and hold no
+            more than a block of the Jacobian at a time; by default it is held as a whole.
 
     Raises:
         ValueError: for a bad argument.
@@ -124,9 +129,15 @@ def train_pinn(
     clock = Stopwatch()
     program = compile_program(formulate, problem, points, hidden)
     parameters = program.initial_parameters(seed)
+    if optimizer != "levenberg_marquardt":
+        refuse(f": allowed is none with optimizer={optimizer!r}", layout=layout)
 
-    def system(done: int) -> System:
-        return System(program, problem, program.sample(problem, (seed, done)))
+    def system(done: int) -> System | ShardedSystem:
+        sample = program.sample(problem, (seed, done))
+        if layout is None:
+            return System(program, problem, sample)
+        sharded = compile_sharded(program, layout)
+        return ShardedSystem(sharded, problem, sharded.spread(sample))
 
     if optimizer == "levenberg_marquardt":
         advance = levenberg_marquardt(parameters, record_every, geodesic)

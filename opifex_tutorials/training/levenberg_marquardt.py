@@ -14,8 +14,10 @@ Sethna 2012, arXiv:1201.5885). The two share one Cholesky factor. With fewer res
 parameters it is that of the smaller matrix, :math:`d = -J^T (J J^T + \lambda I)^{-1} r`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
@@ -38,6 +40,23 @@ class LeastSquares(Protocol):
 
     def linearize(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the residuals, shape (N,), and their Jacobian, shape (N, P)."""
+
+
+@runtime_checkable
+class Summed(Protocol):
+    """The same of a system whose Jacobian is nowhere whole: it gives sums over its rows."""
+
+    def sum_of_squares(self, parameters: FloatArray) -> float:
+        """Return the sum of the squares of the residuals r."""
+
+    def normal_equations(self, parameters: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """Return that sum, the Gram matrix J'J, shape (P, P), and J'r, shape (P,)."""
+
+    def pulled_curvature(self, parameters: FloatArray, d: FloatArray, h: float) -> FloatArray:
+        """Return J' times the second derivative of r along d, by a difference of length h."""
+
+
+AnySystem = LeastSquares | Summed
 
 
 @dataclass(frozen=True)
@@ -68,7 +87,7 @@ class LevenbergMarquardtState:
 
 @np.errstate(over="ignore", invalid="ignore")  # a step that blows up is refused
 def levenberg_marquardt_step(
-    system: LeastSquares, state: LevenbergMarquardtState, *, geodesic: bool = True
+    system: AnySystem, state: LevenbergMarquardtState, *, geodesic: bool = True
 ) -> LevenbergMarquardtState:
     """Take one accepted step.
 
@@ -77,7 +96,7 @@ def levenberg_marquardt_step(
     (Madsen, Nielsen & Tingleff 2004, equation 2.21).
 
     Args:
-        system: the least-squares problem.
+        system: the least-squares problem, by its rows or by sums over them.
         state: where the iteration stands.
         geodesic: add the second-order correction, unless it is longer than the step itself: then
             the expansion in powers of the step has broken down.
@@ -85,18 +104,10 @@ def levenberg_marquardt_step(
     Raises:
         ValueError: if the residuals or the Jacobian are not finite at ``state.parameters``.
     """
-    r, jacobian = system.linearize(state.parameters)
-    if not (np.isfinite(r).all() and np.isfinite(jacobian).all()):
+    equations = _equations(system, state.parameters)
+    loss, gram = equations.loss, equations.gram
+    if not (np.isfinite(loss) and np.isfinite(gram).all()):
         raise ValueError("residuals or Jacobian: allowed are finite values at the starting point")
-    dual = len(r) < len(state.parameters)
-    # NumPy knows a matrix times itself and computes one triangle of it, by a rank-k update.
-    loss, gram = float(r @ r), jacobian @ jacobian.T if dual else jacobian.T @ jacobian
-
-    def solve(factor: tuple[FloatArray, bool], right: FloatArray) -> FloatArray:
-        if dual:
-            return jacobian.T @ cho_solve(factor, right, check_finite=False)
-        return cho_solve(factor, jacobian.T @ right, check_finite=False)
-
     scale = float(gram.diagonal().max())
     damping = scale if state.damping is None else state.damping
     least, most = (scale * bound for bound in DAMPING_RANGE)
@@ -104,17 +115,17 @@ def levenberg_marquardt_step(
     while damping <= most:
         factor = _factorize(gram, damping)
         if factor is not None:
-            direction = move = -solve(factor, r)
-            if geodesic:
-                r_dd = curvature(system, state.parameters, direction, r, jacobian)
-                correction = -0.5 * solve(factor, r_dd)
-                if np.linalg.norm(correction) <= np.linalg.norm(direction):
+            direction = move = -equations.solve(factor, equations.right)
+            length = float(np.linalg.norm(direction))
+            if geodesic and length > 0:
+                bend = equations.curvature(direction, CURVATURE_STEP / length)
+                correction = -0.5 * equations.solve(factor, bend)
+                if np.linalg.norm(correction) <= length:
                     move = direction + correction
             candidate = state.parameters + move
-            trial_residuals = system.residuals(candidate)
-            trial_loss = float(trial_residuals @ trial_residuals)
+            trial_loss = equations.squares(candidate)
             # Equal to -d.(2 J'r + J'J d), but a sum of squares and so never negative by rounding.
-            pulled = jacobian.T @ (jacobian @ direction) if dual else gram @ direction
+            pulled = equations.product(direction)
             predicted = float(direction @ (pulled + 2 * damping * direction))
             if trial_loss < loss:
                 gain = (loss - trial_loss) / predicted
@@ -124,27 +135,63 @@ def levenberg_marquardt_step(
     return LevenbergMarquardtState(state.parameters, state.damping, loss, stalled=True)
 
 
-def curvature(
-    system: LeastSquares, theta: FloatArray, d: FloatArray, r: FloatArray, jacobian: FloatArray
-) -> FloatArray:
-    r"""Return :math:`r_{dd}`, the second derivative of the residuals along a direction.
+@dataclass(frozen=True)
+class _Equations:
+    """The undamped equations at θ: of d, or if ``dual``, of x in d = J'x.
+
+    Attributes:
+        loss: sum of the squares of the residuals r.
+        gram: J'J; dual, J J'.
+        right: J'r; dual, r.
+        curvature: (d, h) -> J'r_dd; dual, r_dd; by a difference of length h.
+        squares: parameters -> loss there.
+        product: d -> J'J d.
+        lift: x -> J'x, if dual.
+    """
+
+    loss: float
+    gram: FloatArray
+    right: FloatArray
+    curvature: Callable[[FloatArray, float], FloatArray]
+    squares: Callable[[FloatArray], float]
+    product: Callable[[FloatArray], FloatArray]
+    lift: Callable[[FloatArray], FloatArray] | None = None
+
+    def solve(self, factor: tuple[FloatArray, bool], right: FloatArray) -> FloatArray:
+        found = cho_solve(factor, right, check_finite=False)
+        return found if self.lift is None else self.lift(found)
+
+
+def _equations(system: AnySystem, theta: FloatArray) -> _Equations:
+    r"""Return the equations at θ, and how to find :math:`r_{dd}` for any direction d.
 
     One more evaluation tells it, by Taylor's formula (Transtrum & Sethna 2012, section 3),
 
     .. math:: r(\theta + h d) = r + h J d + \tfrac12 h^2 r_{dd} + O(h^3).
-
-    Args:
-        system: whose residuals.
-        theta: the parameters θ, shape (P,).
-        d: the direction, shape (P,).
-        r: the residuals at θ, shape (N,).
-        jacobian: there, shape (N, P).
     """
-    length = float(np.linalg.norm(d))
-    if length == 0.0:
-        return np.zeros_like(r)
-    h = CURVATURE_STEP / length
-    return 2 / h**2 * (system.residuals(theta + h * d) - r - h * (jacobian @ d))
+    if isinstance(system, Summed):
+        loss, gram, right = system.normal_equations(theta)
+        bend = partial(system.pulled_curvature, theta)
+        return _Equations(loss, gram, right, bend, system.sum_of_squares, gram.__matmul__)
+    r, jacobian = system.linearize(theta)
+
+    dual = len(r) < len(theta)
+
+    def curvature(d: FloatArray, h: float) -> FloatArray:
+        r_dd = 2 / h**2 * (system.residuals(theta + h * d) - r - h * (jacobian @ d))
+        return r_dd if dual else pull(r_dd)
+
+    def squares(parameters: FloatArray) -> float:
+        residuals = system.residuals(parameters)
+        return float(residuals @ residuals)
+
+    pull, loss = jacobian.T.__matmul__, float(r @ r)
+    # NumPy knows a matrix times itself and computes one triangle of it, by a rank-k update.
+    if dual:
+        gram = jacobian @ jacobian.T
+        return _Equations(loss, gram, r, curvature, squares, lambda d: pull(jacobian @ d), pull)
+    gram = jacobian.T @ jacobian
+    return _Equations(loss, gram, pull(r), curvature, squares, gram.__matmul__)
 
 
 def _factorize(gram: FloatArray, damping: float) -> tuple[FloatArray, bool] | None:

@@ -117,7 +117,7 @@ def train(
     rounds = range(0, schedule.steps, schedule.record_every)
     told = {**vars(schedule), **vars(solution), **options, "monitor": monitor is not None}
     told["tolerance"], title = "any", f"PINN, seed {schedule.seed}"  # it only judges the end
-    left = resumable(rounds, title, lambda: told | {"residuals": held_out.residuals(start)}, state)
+    left = resumable(rounds, title, lambda: told | {"residuals": _squares(held_out, start)}, state)
     advance.state, system = state["optimizer"], sample(state["drawn"])
     if state["points"] is not None:
         system.draw_again(state["points"])
@@ -131,8 +131,8 @@ def train(
             state |= {"parameters": parameters, "optimizer": advance.state}
             state["points"] = getattr(system, "state", None)
             with clock.paused():
-                losses = (np.sum(s.residuals(parameters) ** 2) for s in (system, held_out))
-                history.record(taken, seconds + clock.seconds, *map(float, losses))
+                losses = (_squares(s, parameters) for s in (system, held_out))
+                history.record(taken, seconds + clock.seconds, *losses)
                 if not (keep_best and history.held_out_losses[-1] > min(history.held_out_losses)):
                     state |= {"best": parameters, "misfit": history.held_out_losses[-1] ** 0.5}
                 if monitor is not None:
@@ -148,6 +148,12 @@ def train(
         spent = f"{taken} steps of {schedule.optimizer}{end}: tolerance={schedule.tolerance:g}"
         raise ConvergenceError(f"held-out residual {state['misfit']:.1e} after {spent}", history)
     return replace(solution, parameters=state["best"])
+
+
+def _squares(system: lm.AnySystem, parameters: FloatArray) -> float:
+    if isinstance(system, lm.Summed):
+        return system.sum_of_squares(parameters)
+    return float(np.sum(system.residuals(parameters) ** 2))
 
 
 @cache
@@ -168,7 +174,7 @@ def levenberg_marquardt(
 ) -> Advance:
     """Return blocks of ``steps`` accepted steps of Levenberg and Marquardt."""
 
-    def block(system: lm.LeastSquares, state: dict[str, Any]) -> tuple[Any, FloatArray, int]:
+    def block(system: lm.AnySystem, state: dict[str, Any]) -> tuple[Any, FloatArray, int]:
         now = lm.LevenbergMarquardtState(**state)
         for count in range(steps):
             now = lm.levenberg_marquardt_step(system, now, geodesic=geodesic)
