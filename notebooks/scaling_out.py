@@ -1057,7 +1057,7 @@ def long_run(last):
         return 0.0
 
     with checkpoints(f"{FOLDER}/long_run", every=10):
-        return train(Layout(), record_every=10, monitor=watch)
+        return train(None, record_every=10, monitor=watch)
 
 
 # %% [markdown]
@@ -1071,7 +1071,7 @@ except RuntimeError:
     print("killed; saved at steps", *saved)
 
 resumed = on_processes(long_run, None, 1)
-resumed_apart = np.abs(resumed - weights[1]).max()
+resumed_apart = np.abs(resumed - forward[-1]).max()
 print("apart from the run that nobody killed:", resumed_apart)
 
 # %% tags=["hide-input"]
@@ -1079,7 +1079,8 @@ equal = {"at_most": 0, "loose": "yes or no: equal to the last bit"}
 note("resumed_apart", resumed_apart, "difference", **equal)
 
 # %% [markdown]
-# The resumed run ends with the same weights as the one above that nobody killed, to the last bit. All trainings of this book can be resumed like this, those in PyTorch too.
+# The resumed run ends with the same weights as the one of {numref}`fig-drift` that nobody killed, to the last bit. All trainings of this book can be resumed like this, those
+# in PyTorch and those with a `Layout` too.
 #
 # ## On paper: up to 1,024
 #
