@@ -476,7 +476,7 @@ def meta_train(name, start, steps=100):
     """Return the meta-learned start and the losses."""
     losses = []
     for _ in range(steps):
-        start, loss_of_step = META_STEP[name](start, jax.random.key(0))
+        start, loss_of_step, _ = META_STEP[name](start, jax.random.key(0))
         losses.append(loss_of_step[0])
     return start, np.array(losses)
 

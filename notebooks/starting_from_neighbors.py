@@ -427,7 +427,7 @@ DIRECTIONS = {
 
 # %%
 def compile_meta_trainings():
-    """Return the meta-trainings: (start, key) -> learned start, losses."""
+    """Return the meta-trainings: (start, key) -> learned start and more."""
     data = [(task(nu), program.sample(task(nu), (0, 0))) for nu in FAMILY]
     tasks = stack([Task(support=d, query=d) for d in data])
     return {
@@ -462,7 +462,7 @@ def single_starts(seed, trainings):
         "joint": trained(family, JOINT),
     }
     for name, train in trainings.items():
-        learned, _ = train(jnp.asarray(untrained), jax.random.key(0))
+        learned, *_ = train(jnp.asarray(untrained), jax.random.key(0))
         starts[name] = np.asarray(learned)
     return starts
 

@@ -211,7 +211,7 @@ def test_meta_training_is_the_loop_written_out():
     tasks = stack(separate)
     optimizer, meta_gradient = optax.adam(0.1), jax.jit(maml(loss, SGD))
     train = meta_training(meta_gradient, optimizer, lambda key: tasks, 4)
-    learned, losses = train(WEIGHTS, jax.random.key(0))
+    learned, losses, _ = train(WEIGHTS, jax.random.key(0))
 
     parameters, state = WEIGHTS, optimizer.init(WEIGHTS)
     for step in range(4):
@@ -258,7 +258,7 @@ def test_families_of_problems_are_batches_of_tasks(name):
 
     adapt = gradient_steps(compiled.loss, optax.sgd(1e-3), 2)
     train = meta_training(maml(compiled.loss, adapt), optax.adam(0.03), lambda key: tasks, 200)
-    learned, _ = train(start, jax.random.key(0))
+    learned, *_ = train(start, jax.random.key(0))
     assert mean_loss(learned) < 0.5 * mean_loss(start)
 
 

@@ -12,9 +12,12 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh
 
+from opifex_tutorials.losses.sharded import Layout, compiled, summed
 from opifex_tutorials.training.gradient import compile_block
-from opifex_tutorials.validation import require_between, require_integer
+from opifex_tutorials.validation import require_between, require_integer, require_multiple
 
 Optimizer: TypeAlias = optax.GradientTransformation
 Parameters = Any  # a pytree of arrays
@@ -162,31 +165,74 @@ def reptile(loss: Loss, adapt: Adapt) -> MetaGradient:
     return meta_gradient
 
 
+class MetaState(NamedTuple):
+    """How far a meta-training is: its steps, and what its optimizer keeps from one to the next."""
+
+    steps: Any
+    optimizer: Any
+
+
+MetaTraining = Callable[..., tuple[Parameters, jax.Array, MetaState]]
+
+
 def meta_training(
-    meta_gradient: MetaGradient, optimizer: Optimizer, sample: Sample, steps: int
-) -> Callable[[Parameters, jax.Array], tuple[Parameters, jax.Array]]:
-    """Compile a meta-training: (start, key) -> (meta-learned start, mean loss of every step).
+    meta_gradient: MetaGradient,
+    optimizer: Optimizer,
+    sample: Sample,
+    steps: int,
+    layout: Layout | None = None,
+) -> MetaTraining:
+    """Compile a meta-training: (start, key) -> (learned start, mean loss of every step, state).
+
+    Given as a third argument, with the learned start and the same key, the state continues it: two
+    times 50 steps are the same as 100.
 
     Args:
         meta_gradient: of one task; its mean over a batch is followed.
         optimizer: any of Optax, moves the start.
         sample: key -> a batch of tasks, stacked along a first axis; called in every step.
         steps: of the meta-optimizer.
+        layout: spread the tasks of a batch over devices and processes. Their number is then a
+            multiple of that of the devices, and the results depend on it only.
     """
     require_integer("steps", steps, 1, 10**6)
     of_batch = jax.vmap(meta_gradient, (None, 0))
+    mesh = None if layout is None else layout.mesh()
+
+    def mean(start: Parameters, tasks: Task) -> tuple[jax.Array, Parameters]:
+        if mesh is not None:
+            return _spread_mean(of_batch, mesh, start, tasks)
+        losses, gradients = of_batch(start, tasks)
+        return losses.mean(), jax.tree.map(lambda g: g.mean(axis=0), gradients)
 
     def step(carry: State, key: jax.Array) -> tuple[State, jax.Array]:
-        parameters, state = carry
-        losses, gradients = of_batch(parameters, sample(key))
-        mean = jax.tree.map(lambda g: g.mean(axis=0), gradients)
-        updates, state = optimizer.update(mean, state, parameters)
-        return (optax.apply_updates(parameters, updates), state), losses.mean()
+        parameters, kept = carry
+        loss, gradient = mean(parameters, sample(key))
+        updates, kept = optimizer.update(gradient, kept, parameters)
+        return (optax.apply_updates(parameters, updates), kept), loss
 
-    @jax.jit
-    def train(start: Parameters, key: jax.Array) -> tuple[Parameters, jax.Array]:
-        keys = jax.random.split(key, steps)
-        (learned, _), losses = jax.lax.scan(step, (start, optimizer.init(start)), keys)
-        return learned, losses
+    def train(
+        start: Parameters, key: jax.Array, state: MetaState | None = None
+    ) -> tuple[Parameters, jax.Array, MetaState]:
+        done, kept = (0, optimizer.init(start)) if state is None else state
+        # Those of jax.random.split(key, any number), from the first step of this call on.
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, done + jnp.arange(steps))
+        (learned, kept), losses = jax.lax.scan(step, (start, kept), keys)
+        return learned, losses, MetaState(done + steps, kept)
 
-    return train
+    return jax.jit(train) if mesh is None else compiled(mesh, train)
+
+
+def _spread_mean(
+    of_batch: MetaGradient, mesh: Mesh, start: Parameters, tasks: Task
+) -> tuple[jax.Array, Parameters]:
+    """Return the mean loss and meta-gradient of tasks that are spread over devices."""
+    count = require_multiple("tasks", len(jax.tree.leaves(tasks)[0]), mesh.size)
+    leaves = count & -count  # the largest power of two in it, whatever the number of devices
+    parts = jax.tree.map(lambda x: x.reshape(leaves, 1, -1, *x.shape[1:]), tasks)
+    unravel = ravel_pytree((jnp.zeros(()), start))[1]
+
+    def of_block(block: Task, start: Parameters) -> jax.Array:
+        return ravel_pytree(jax.tree.map(lambda x: x.sum(axis=0), of_batch(start, block)))[0]
+
+    return unravel(summed(mesh, of_block)(parts, (start,)) / count)
