@@ -114,13 +114,15 @@ def _array(leaf: Any) -> np.ndarray[Any, Any]:
 
 def _filled(leaf: Any, array: Any) -> Any:
     """Return what an array makes of a leaf; lists and PyTorch's objects are filled in place."""
+    if array is None:
+        return None
     if hasattr(leaf, "state_dict"):
         import torch
 
         leaf.load_state_dict(torch.load(io.BytesIO(array.tobytes()), weights_only=True))
     elif isinstance(leaf, list):
         leaf[:] = array.tolist()
-    elif array is not None:
+    else:
         array = array if array.ndim else array.item()
         return jnp.asarray(array, leaf.dtype) if isinstance(leaf, jax.Array) else array
     return leaf
