@@ -458,7 +458,8 @@ show(
 # But if every number of processes gives other digits, no test can tell a bug from rounding. The remedy is an order
 # that does not depend on the number of devices: divide the points into a fixed number of equal *leaves*, 16 say, sum
 # within each leaf, and add the leaves as a balanced binary tree. Its lower levels lie within a device, its upper ones
-# between devices, and a sum of two numbers has only one order.
+# between devices, and a sum of two numbers has only one order. (The package also tells the compiler not to rearrange
+# the terms of a formula, which it did in one way for one device and in another for two.)
 #
 # ### In the package
 #
