@@ -110,7 +110,7 @@ show(
 # ## More runs
 #
 # `side_by_side` calls a function for each of some arguments, in one process per core. Here it solves
-# eight members of a family of viscosities, and returns for each the weights, the error, and when and where it ran.
+# six members of a family of viscosities, and returns for each the weights, the error, and when and where it ran.
 # (What JAX is told here is for later, and has to be told before it starts: eight devices, one thread for each.)
 
 # %%
@@ -133,7 +133,7 @@ from opifex_tutorials.verification import relative_l2
 
 enable_float64()
 t, x = np.linspace(0.02, 1.0, 50)[:, None], np.linspace(-1.0, 1.0, 201)
-FAMILY = np.geomspace(0.01, 0.05, 8)
+FAMILY = np.geomspace(0.01, 0.05, 6)
 
 # %% [markdown]
 # Each run is a small solve, of fifty steps:
@@ -189,7 +189,7 @@ def note(name, value, unit, **bound):
 
 
 note("runs_apart", apart, "difference", at_most=0, loose="yes or no: equal")
-note("runs_error", worst, L2, at_most=1e-3)
+note("runs_error", worst, L2, at_most=2.5e-5)
 
 # %% [markdown]
 # They are equal. Of a cluster that is elsewhere only the address changes: `Client("tcp://…")` in place of the two
@@ -217,7 +217,7 @@ note("runs_each", each, "s")
 note("runs_took", took, "s")
 note("runs_predicted_to_took", predicted / took, "s/s")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-who-did-what", "caption": "Eight runs on two workers of Dask, and the same on paper. Left: who did what, from the moment the cluster was asked for; a first run on a worker imports and compiles. Right: the time of a thousand runs of this kind against the number of workers, from the measured start and length of a run. It cannot fall below one start and one run (dotted)."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-who-did-what", "caption": "Six runs on two workers of Dask, and the same on paper. Left: who did what, from the moment the cluster was asked for; a first run on a worker imports and compiles. Right: the time of a thousand runs of this kind against the number of workers, from the measured start and length of a run. It cannot fall below one start and one run (dotted)."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.2))
 workers = sorted({pid for pid, *_ in stamps})
 for pid, begin, end in stamps:
@@ -390,7 +390,7 @@ print(f"by hand against the package: {step_apart:.0e} of the step")
 
 # %% tags=["hide-input"]
 note("gram_apart", gram_apart, RELATIVE, at_most=1e-14, loose="rounding level")
-note("step_apart", step_apart, "share of the step", at_most=1e-3)
+note("step_apart", step_apart, "share of the step", at_most=1e-5)
 
 # %% [markdown]
 # ### In which order?
@@ -434,7 +434,7 @@ print(
 
 # %% tags=["hide-input"]
 note("drift", drift[-1], RELATIVE, at_least=1e-9, loose="rounding, amplified")
-note("dense_error", error, L2, at_most=1e-4)
+note("dense_error", error, L2, at_most=6e-5)
 change = abs(error_reversed - error) / error
 note("drift_of_error", change, RELATIVE, at_most=0.05, loose="two digits")
 
@@ -572,7 +572,7 @@ for name, key in (("eight_devices", 8), ("two_processes", "two processes")):
     equal = {"at_most": 1e-10, "loose": "rounding level, by a fixed order"}
     note(f"{name}_apart", off, RELATIVE, **equal)
 sharded_error = error_of(weights["two processes"])
-note("sharded_error", sharded_error, L2, at_most=1e-4)
+note("sharded_error", sharded_error, L2, at_most=6e-5)
 same = abs(sharded_error - error) / error
 note("sharded_to_dense", same, RELATIVE, at_most=0.05, loose="two digits")
 
@@ -644,13 +644,13 @@ def seconds_of_steps(sizes, layout):
 
 
 # %% [markdown]
-# The sum, alone: as many numbers as a step exchanges, level by level.
+# The sums, alone, as a step asks for them: one of $P^2$ numbers, one of $P$ for the curvature, and the loss.
 
 
 # %%
-def seconds_of_sum(layout, numbers):
-    """Return the seconds of one sum over all devices, as a tree."""
-    mesh, value = layout.mesh(), np.ones(numbers)
+def seconds_of_sums(layout, P):
+    """Return the seconds of the sums of one step, level by level."""
+    mesh = layout.mesh()
 
     def total(z):
         for axis in mesh.axis_names:
@@ -659,7 +659,8 @@ def seconds_of_sum(layout, numbers):
 
     look = {"mesh": mesh, "in_specs": Spec(), "out_specs": Spec()}
     summed = jax.jit(jax.shard_map(total, check_vma=False, **look))
-    return seconds_of(lambda: np.asarray(summed(value)), 20)
+    values = [np.ones(count) for count in (P**2, P, 1)]
+    return seconds_of(lambda: [np.asarray(summed(z)) for z in values], 20)
 
 
 # %% [markdown]
@@ -679,9 +680,9 @@ def parameters_of(width):
 
 
 def measure(sizes, layout):
-    """Return the seconds of steps, and of a sum."""
-    numbers = parameters_of(NARROW) ** 2
-    return seconds_of_steps(sizes, layout), seconds_of_sum(layout, numbers)
+    """Return the seconds of steps, and of the sums of one."""
+    sums = seconds_of_sums(layout, parameters_of(NARROW))
+    return seconds_of_steps(sizes, layout), sums
 
 
 # %% [markdown]
@@ -690,7 +691,7 @@ def measure(sizes, layout):
 # %%
 processes = {1: measure(SIZES, Layout(devices=1))}
 processes[2] = on_processes(partial(measure, SIZES), Layout())
-virtual = {k: measure(SIZES[:3], Layout(devices=k)) for k in (2, 4, 8)}
+virtual = {k: measure(SIZES[1:3], Layout(devices=k)) for k in (2, 4, 8)}
 virtual[1] = processes[1]
 
 # %% [markdown]
@@ -824,10 +825,10 @@ def draw_sizes(axes):
     axes.legend()
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strong", "caption": "Strong scaling. Left: time of a step against the number of points on one process and on two, measured (markers) and predicted (lines); they cross where the sum costs what it saves. Right: time on p devices over that on one, for three numbers of points; below the dotted line it pays. Virtual devices (open) gain up to the number of cores and then lose; processes (filled) are two."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strong", "caption": "Strong scaling. Left: time of a step against the number of points on one process and on two, measured (markers) and predicted (lines); they cross where the sum costs what it saves. Right: time on p devices over that on one, for two numbers of points; below the dotted line it pays. Virtual devices (open) gain up to the number of cores and then lose; processes (filled) are two."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.8))
 draw_sizes(left)
-for k, N in enumerate(POINTS[:3]):
+for k, N in enumerate(POINTS[1:3]):
     one, look = processes[1][0][N, NARROW], {"color": COLORS[k], "ms": 7}
     shared = [virtual[p][0][N, NARROW] / one for p in (1, 2, 4, 8)]
     right.plot([1, 2, 4, 8], shared, ls=LINE_STYLES[k], lw=1, **look)
@@ -974,7 +975,7 @@ for step, relative, count, apart in looks:
 
 # %% tags=["hide-input"]
 _, _, counts, aparts = zip(*looks, strict=True)
-note("cg_first", counts[0], "products", at_most=20)
+note("cg_first", counts[0], "products", at_most=16)
 few_and_many = {"at_least": 500, "at_most": 2600}
 note("cg_last", counts[-1], "products", **few_and_many)
 level = "rounding times the condition of the matrix"
@@ -1000,7 +1001,7 @@ def worth_of(width):
     return P, (a * FEWER * P**2 + c * P**3) / seconds
 
 
-many_parameters, worth = zip(*map(worth_of, (16, 32, 64, 96)), strict=True)
+many_parameters, worth = zip(*map(worth_of, (16, 48, 96)), strict=True)
 for size, number in zip(many_parameters, worth, strict=True):
     print(f"{size:,} parameters: as long as {number:.0f} products")
 
@@ -1125,7 +1126,7 @@ Table(
 # %% [markdown]
 # *One* and *least* are the predicted seconds of a step on one process and on the best number of them, *gain* is their quotient, and *share* what
 # each process contributes to it. {numref}`fig-paper` draws the first column. Two things limit the gain. The sum grows with $p$, and so there is a best
-# number: {glue:text}`scaling_out.best_p_small:.0f` for 4,096 points, {glue:text}`scaling_out.best_p:.0f` for
+# number: of those looked at {glue:text}`scaling_out.best_p_small:.0f` for 4,096 points, {glue:text}`scaling_out.best_p:.0f` for
 # 262,144, where a step becomes {glue:text}`scaling_out.best_gain:.0f` times as fast. And what all repeat, $c P^3$, does not shrink: with ten
 # thousand parameters it is nearly all that is left.
 
