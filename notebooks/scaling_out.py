@@ -449,8 +449,8 @@ axes.legend()
 show(
     figure,
     alt="A line that rises over fifty steps from the level of rounding by many "
-    "orders of magnitude, and a dashed line that falls; at the end they meet "
-    "or come close.",
+    "orders of magnitude, and a dashed line above it that falls; they end some "
+    "orders apart.",
 )
 
 # %% [markdown]
@@ -1130,7 +1130,7 @@ Table(
 # 262,144, where a step becomes {glue:text}`scaling_out.best_gain:.0f` times as fast. And what all repeat, $c P^3$, does not shrink: with ten
 # thousand parameters it is nearly all that is left.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-paper", "caption": "Predicted, not measured. Left: time of a step with 353 parameters against the number of processes, for a network of 10 Gbit/s; the marker is at the best number, beyond it a step gets slower. Right: the largest number of processes each of which still does half of the work it does alone, against the number of points, for three numbers of parameters: the wider the network, the more of a step is repeated everywhere."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-paper", "caption": "Predicted, not measured. Left: time of a step with 353 parameters against the number of processes, for a network of 10 Gbit/s; the marker is at the best number, beyond it a step gets slower. Right: the largest number of processes each of which still does half of the work it does alone, against the number of points, for three numbers of parameters. Of a small network the constant part of a step is repeated everywhere, of a large one the solution of its equations."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.8))
 for k, N in enumerate((2**12, 2**18, 2**24)):
     look, label = {"color": COLORS[k], "ls": LINE_STYLES[k]}, f"{N:,} points"
