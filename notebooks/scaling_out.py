@@ -589,7 +589,7 @@ note("sharded_to_dense", same, RELATIVE, at_most=0.05, loose="two digits")
 # cores of their own and a matrix of $8 P^2$ bytes,
 #
 # $$
-# T = a\, \frac{N P^2}{p} + b \cdot 8 P^2 \log_2 p + c\, P^3 + t_0 .
+# T = \frac{a N P^2}{p} + 8 b P^2 \log_2 p + c P^3 + t_0 .
 # $$ (eq-step-time)
 #
 # ($\log_2 p$, because the tree of sums has so many levels.) For $p$ *virtual* devices on $q$ cores, the first term is
