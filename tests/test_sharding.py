@@ -281,6 +281,7 @@ def test_a_process_that_never_comes_is_an_error_after_the_patience():
     running = start_processes(2, 3, "--patience", 10, "--points", 64)
     for status, output in map(outcome, running):
         assert status != 0
+        assert output.startswith("waiting at most 10 s for all of the processes\n")
         assert "DEADLINE_EXCEEDED" in output
     assert time.monotonic() - clock < 120
 

@@ -32,6 +32,7 @@ asked = arguments.parse_args()
 
 # Before anything else touches JAX. Without a coordinator JAX asks SLURM.
 if asked.coordinator or int(os.environ.get("SLURM_NTASKS", 1)) > 1:
+    print(f"waiting at most {asked.patience} s for all of the processes", flush=True)
     jax.distributed.initialize(
         asked.coordinator,
         asked.processes,

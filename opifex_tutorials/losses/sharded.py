@@ -17,7 +17,7 @@ mesh whose axes have length two: a sum of two numbers for each.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -172,9 +172,7 @@ class ShardedProgram:
     def _curvature(
         self, block: Points, problem: Any, theta: jax.Array, d: jax.Array, h: jax.Array
     ) -> jax.Array:
-        def residuals(theta: jax.Array) -> jax.Array:
-            return self.program.residuals(problem, theta, block)
-
+        residuals = partial(self.program.residuals, problem, points=block)
         # Row by row. With J'J d from the Gram matrix, which is nearly singular, its rounding would
         # not lie in the range of J', and the solve would amplify it.
         r, along = jax.linearize(residuals, theta)
@@ -190,10 +188,8 @@ def _gram(rows: jax.Array) -> jax.Array:
     return jnp.block([[_gram(upper), across], [across.T, _gram(lower)]])
 
 
-@lru_cache(maxsize=32)
-def compile_sharded(program: Program, layout: Layout) -> ShardedProgram:
-    """Compile a program for a layout, once per process."""
-    return ShardedProgram(program, layout)
+#: (program, layout) -> the program compiled for it, once per process.
+compile_sharded = lru_cache(maxsize=32)(ShardedProgram)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def train_pinn(
         TrainingInterrupted: on Ctrl-C, with the solution reached.
     """
     schedule = Schedule(seed, optimizer, steps, record_every, resample_every, tolerance)
-    require_integer("points", points, 1, 2**20)
+    require_integer("points", points, 1, 2**20 if layout is None else 2**30)
     hidden = tuple(require_integer("hidden", width, 1, 1024) for width in hidden)
     clock = Stopwatch()
     program = compile_program(formulate, problem, points, hidden)
