@@ -45,7 +45,7 @@ def ray():
         import ray
         from ray.util.joblib import register_ray
 
-        ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")
+        ray.init("local", num_cpus=2, include_dashboard=False, logging_level="ERROR")
     register_ray()
     assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
     again = {"max_restarts": -1, "max_task_retries": 1}

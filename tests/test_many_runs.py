@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -79,9 +79,12 @@ def test_on_ray_the_errors_are_the_same(here, tmp_path, monkeypatch):
     address = f"127.0.0.1:{free_port(20000, 30000)}"
     script = ["bash", CLUSTER / "ray.sh"]
     monkeypatch.setitem(TEXT["env"], "RAY_ADDRESS", address)
-    port = f"--port={address.split(':')[1]}"
-    with running("--block", *script, "head", port, "--num-cpus=2", "--node-ip-address=127.0.0.1"):
-        time.sleep(1)
+    head = [f"--port={address.split(':')[1]}", "--num-cpus=2", "--node-ip-address=127.0.0.1"]
+    # Ray leaves the head's address in its folder; its sockets need a short name.
+    with (
+        tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder,
+        running("--block", *script, "head", *head, f"--temp-dir={folder}"),
+    ):
         assert errors_of(tmp_path, [*script, "run"]) == here
 
 
