@@ -100,8 +100,10 @@ def own_loop_in_jax():
     import jax
     import jax.numpy as jnp
 
+    from opifex_tutorials.models.precision import enable_float64
     from opifex_tutorials.training.gradient import adam, compile_block
 
+    enable_float64()  # as the other trainings of this process may have done
     optimizer = adam(60)
     start = {"w": jnp.arange(3.0), "b": (jnp.ones(()), None)}
     block = compile_block(lambda p, x: jnp.sum((p["w"] - x * p["b"][0]) ** 2), optimizer, 10)
@@ -165,30 +167,36 @@ def told(result):
     return result.parameters.tobytes(), lists, path
 
 
-def run(kind, folder, answer, deadly=None, delay=0.0, in_write=False):
-    """Run in a process of its own; die by SIGKILL in the round after that number, or its saving."""
+def run(kind, folder, answer, deadly=None, delay=0.0, in_write=None):
+    """Run in a process of its own; die by SIGKILL in the round after the ``deadly`` one.
+
+    Args:
+        delay: die so many seconds after it has begun.
+        in_write: die while its checkpoint is written, after so many operations on files.
+    """
     import jax
 
     # What one process has compiled the next ones load: it saves half of this test's time.
     jax.config.update("jax_compilation_cache_dir", str(answer.parents[1] / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    real = module.progress
+    real, touched = module.progress, []
 
     def watched(*args):
         for number, done in enumerate(real(*args)):
             yield done  # a round, and its checkpoint
-            if number == deadly:
-                threading.Thread(target=die, daemon=True).start()
-            elif deadly is not None and number > deadly:
+            if number == deadly and in_write is None:
+                threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            elif number == deadly:
+                sys.addaudithook(die)
+            elif deadly is not None and number > deadly and in_write is None:
                 time.sleep(60)
 
-    def die():
-        end = time.monotonic() + 50
-        while in_write and not [*Path(folder).rglob("*.orbax-checkpoint-tmp")]:
-            assert time.monotonic() < end
-        time.sleep(delay)
-        os.kill(os.getpid(), signal.SIGKILL)
+    def die(event, args):
+        if event in ("open", "os.rename") and ".orbax-checkpoint-tmp" in str(args[0]):
+            touched.append(event)
+            if len(touched) > in_write:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     module.progress = watched
     with checkpoints(folder, every=10):
@@ -218,7 +226,7 @@ def test_a_killed_training_goes_on_to_the_last_bit(kind, tmp_path):
     folder, answers, chance = tmp_path / "saved", tmp_path / "answer", random.Random()
     expected = pickle.dumps(told(KINDS[kind]()))
     kills = [{"deadly": chance.randint(0, 2), "delay": chance.uniform(0, 0.03)}]
-    kills.append({"deadly": 0, "in_write": True})
+    kills.append({"deadly": 0, "in_write": chance.randint(0, 10)})
     for kill in kills:
         answers.unlink(missing_ok=True)
         assert in_process(run, kind, folder, answers, **kill) == -signal.SIGKILL, kills
