@@ -118,7 +118,7 @@ show(
 # \text{seconds} \approx a + bL + c\,NP + d\,NP^2 .
 # $$ (eq-cost)
 #
-# The constants were fitted once, with two trainings side by side on the cores of one laptop-like machine, and are part of
+# The constants were fitted once, with two trainings side by side on the two cores of a small machine, and are part of
 # the experiment: they say how many steps a trial has, on any machine. Is {eq}`eq-cost` right, on this one
 # ({numref}`fig-cost`)?
 
@@ -210,7 +210,7 @@ for name, value in settings(**defaults).items():
 #
 # Optuna calls an *objective* with a trial, which suggests a choice; the objective returns what is to be made small. The
 # solvers of this book call a `monitor` at each recorded step, and that is all that pruning needs: report the held-out
-# residual, and stop if the trial is worse than the median of the others after the same share of the budget. The error
+# residual, and stop if it is worse than what the median of the others had after the same share of the budget. The error
 # against the exact solution is written down as well, for a question to be asked at the end; nothing in the search reads
 # it.
 
@@ -306,7 +306,7 @@ def spent(trial):
 
 # %% [markdown]
 # Two samplers, each with a study and a budget of its own. *Random* draws each choice anew. *TPE*, Optuna's default, does
-# the same eight times and then prefers what resembles the better trials more than the worse ones {cite}`bergstra2011`.
+# the same six times and then prefers what resembles the better trials more than the worse ones {cite}`bergstra2011`.
 # Each worker has its own seed: two with the same one would draw the same choices (exercise).
 
 # %%
@@ -314,13 +314,14 @@ from optuna.samplers import RandomSampler, TPESampler
 
 SAMPLERS = {
     "random": lambda seed: RandomSampler(seed),
-    "TPE": lambda seed: TPESampler(n_startup_trials=8, seed=seed),
+    "TPE": lambda seed: TPESampler(n_startup_trials=6, seed=seed),
 }
-PRUNER = {"n_startup_trials": 4, "n_warmup_steps": 3, "n_min_trials": 3}
+PRUNER = {"n_startup_trials": 2, "n_warmup_steps": 2, "n_min_trials": 2}
 
 
 # %% [markdown]
-# The median that prunes needs some trials to have ended, and lets every trial run for three parts:
+# The median is that of the trials that have used their whole budget. It needs two of them, and lets every trial run for
+# two parts:
 
 
 # %%
@@ -390,11 +391,14 @@ study = studies["TPE"]
 workers = [start(work, path, "TPE", seed) for seed in (2, 3)]
 
 
-def halfway(worker, parts=3):
+def running(worker):
     """Return the trials that a worker is in the middle of."""
-    running = study.get_trials(states=[TrialState.RUNNING])
-    mine = [t for t in running if t.user_attrs.get("worker") == worker.pid]
-    return [t for t in mine if len(t.intermediate_values) >= parts]
+    trials = study.get_trials(states=[TrialState.RUNNING])
+    return [t for t in trials if t.user_attrs.get("worker") == worker.pid]
+
+
+# %% [markdown]
+# We strike when a trial of the victim has just begun, so that it has not ended before we get there:
 
 
 # %%
@@ -404,8 +408,14 @@ def finished():
     return {t.number: (t.value, t.params) for t in ended}
 
 
-while not (halfway(workers[0]) and len(finished()) >= 4):
-    time.sleep(0.05)
+def just_begun(trial):
+    """Return whether a trial is too young to end before we act."""
+    return len(trial.intermediate_values) == 1
+
+
+# %%
+while len(finished()) < 4 or not any(map(just_begun, running(workers[0]))):
+    time.sleep(0.02)
 workers[0].kill()
 print(f"killed after {len(finished())} trials, exit {workers[0].wait()}")
 
@@ -418,7 +428,7 @@ print(f"killed after {len(finished())} trials, exit {workers[0].wait()}")
 
 # %%
 before = finished()
-[dead] = halfway(workers[0])
+[dead] = running(workers[0])
 study.tell(dead.number, state=TrialState.FAIL)
 study.enqueue_trial(dead.params)
 workers[0] = start(work, path, "TPE", 4)
@@ -449,7 +459,7 @@ for name, found in studies.items():
     rows.append(
         row | dict(zip(("seconds", "best_residual"), used, strict=True))
     )
-    many = {"at_least": 10, "loose": "depends on what is pruned", **ends}
+    many = {"at_least": 8, "loose": "depends on what is pruned", **ends}
     record(f"experiments.trials_{name.lower()}", len(states), **many)
 Table("Two studies in one file", rows, " ".join(rows[0]))
 
@@ -618,9 +628,9 @@ worst, median = (
     for of in (judged.worst, judged.median)
 )
 luck = "which choices two workers draw, and when, differs from run to run"
-close = {"defaults": {"at_most": 1e-5}}
+close = {"defaults": {"at_most": 1.5e-6}}
 for name in chosen:
-    bound = close.get(name, {"at_most": 1e-4, "loose": luck})
+    bound = close.get(name, {"at_most": 1e-5, "loose": luck})
     key = f"experiments.{name.lower()}"
     record(
         f"{key}_error_worst", worst["error"][name], unit="relative L2", **bound
@@ -630,7 +640,7 @@ for name in chosen:
     record(f"{key}_seconds", worst["seconds"][name], unit="s")
 for name in studies:
     gain = median["error"]["defaults"] / median["error"][name]
-    often = {"at_least": 0.01, "loose": luck, "unit": "ratio of errors"}
+    often = {"at_least": 0.2, "loose": luck, "unit": "ratio of errors"}
     record(f"experiments.{name.lower()}_gain", gain, **often)
 caption = "Five seeds not seen before: median, and [least, most]"
 judged.table(caption, **QUANTITIES)
@@ -703,7 +713,7 @@ for g in ("tuned on", *GAMES):
     ours, theirs = (errors[g, name] for name in pair)
     ratios[g] = float(np.median(ours) / np.median(theirs))
     print(f"{g}: TPE's choice {ratios[g]:.2g} times as accurate (medians)")
-often = {"at_least": 0.01, "loose": luck, "unit": "ratio of errors"}
+often = {"at_least": 0.2, "loose": luck, "unit": "ratio of errors"}
 record("experiments.gain_less_noise", ratios["less noise"], **often)
 record("experiments.gain_quadratic", ratios["linear-quadratic"], **often)
 
@@ -966,6 +976,7 @@ class LevenbergMarquardt(torch.optim.Optimizer):
         super().__init__([theta], {"damping": None})
 
     def step(self, closure):
+        """Take one accepted step."""
         [group] = self.param_groups
         [theta] = group["params"]
         here = theta.detach().numpy().copy()
@@ -990,12 +1001,15 @@ class GameModule(lightning.LightningModule):
         self.theta = torch.nn.Parameter(torch.from_numpy(start.copy()))
 
     def configure_optimizers(self):
+        """Return the optimizer."""
         return LevenbergMarquardt(self.theta)
 
     def training_step(self, batch, index):
+        """Take one step; the batch is not used."""
         self.optimizers().step(lambda: self.system)
 
     def on_train_epoch_end(self):
+        """Write down the time."""
         self.times.append(time.perf_counter())
 
 
@@ -1048,7 +1062,7 @@ for name, gap in zip(("whole", "resumed"), apart, strict=True):
         key, float(gap), at_most=0, unit="parameter", loose="to the last bit"
     )
 clocks = [1e2 * np.diff(x) for x in (whole.times, ours.history.seconds)]
-of_lightning, of_ours = (float(np.median(clock)) for clock in clocks)
+of_lightning, of_ours = (float(np.min(clock)) for clock in clocks)
 record("experiments.lightning_step", of_lightning, unit="ms")
 record("experiments.own_step", of_ours, unit="ms")
 record("experiments.lightning_ratio", of_lightning / of_ours, unit="s/s")
@@ -1059,8 +1073,8 @@ print(
 
 # %% [markdown]
 # Equal to ours to the last bit, resumed or not. A step takes {glue:text}`experiments.lightning_step:.1f` ms, ours
-# {glue:text}`experiments.own_step:.1f` ms, a ratio of {glue:text}`experiments.lightning_ratio:.2f`: what Lightning does
-# between two steps is little beside a Jacobian. What it gives is the loop, and whatever others wrote for that loop:
+# {glue:text}`experiments.own_step:.1f` ms, a ratio of {glue:text}`experiments.lightning_ratio:.2f` (the
+# fastest blocks of both): the rest is what Lightning does between two steps. What it gives is the loop, and whatever others wrote for that loop:
 # checkpoints with everything in them, callbacks, loggers. What it does not give here is its distribution over devices,
 # which averages gradients; Levenberg–Marquardt has none. And the pruning, the held-out residual and the history of this
 # book would have to be written again, as callbacks.
@@ -1161,8 +1175,9 @@ assert locked.ask().number == len(asked)
 # :class: dropdown
 # ````
 #
-# On our machine they ended behind the winner each time that we looked; there is no law that they must, so nothing is
-# asserted here but that more steps did not make them worse.
+# Here is the answer for this run; there is no law that pruned trials must end behind the winner. And while we are at it:
+# a trial that is run again, in another process, goes through the very residuals that stand in the file. That is what
+# counting in steps was for.
 
 # %%
 pruned = [t for t in trials if t.state == TrialState.PRUNED]
@@ -1170,16 +1185,15 @@ pruned.sort(key=lambda t: t.value)
 
 
 def finish(trial):
-    """Return the residual of a trial that nobody stops."""
-    seed = {"seed": 100 + trial.number}
-    return residual(
-        solve_mfg_pinn(game, **seed, **settings(**trial.params)).history
-    )
+    """Return the residuals of a trial that nobody stops."""
+    again = {"seed": 100 + trial.number, **settings(**trial.params)}
+    return np.sqrt(solve_mfg_pinn(game, **again).history.held_out_losses)
 
 
-for trial, end in zip(pruned, side_by_side(finish, pruned[:2]), strict=False):
-    print(f"stopped at {trial.value:.1e}, would have ended at {end:.1e}")
-    assert end < trial.value
+for t, ends in zip(pruned, side_by_side(finish, pruned[:2]), strict=False):
+    seen = [*t.intermediate_values.values()]
+    assert np.allclose(seen, ends[: len(seen)], rtol=1e-6)
+    print(f"stopped at {seen[-1]:.1e}, would have ended at {ends[-1]:.1e}")
 print(f"best of the searches: {min(t.value for t in complete):.1e}")
 
 # %% [markdown]
