@@ -79,6 +79,13 @@ from opifex_tutorials.solvers import solve_mfg_pinn
 few = {"hidden": (4,), "points": (6, 4), "steps": 6, "record_every": 2, "tolerance": np.inf}
 with stores(folder) as write:
     solve_mfg_pinn(CosineGame(), seed=0, monitor=tracked(write), **few)
+long, numbers = folder / "long", {n: 1 / (n + 1) for n in range(600)}
+long.mkdir()
+with stores(long) as write:  # in several blocks of the file
+    for n, number in numbers.items():
+        write(n, held_out=number)
+assert read_lines(long) == read_wandb(long) == numbers
+assert list(read_events(long)) == list(numbers)
 """
 SEARCH = """
 study = optuna.create_study(storage=storage(folder / "study.db"))
@@ -167,12 +174,12 @@ def unreachable(text):
     return found + [f"IPv4 {count}"] * (count > 0)
 
 
+TRACKING = ("TOOLS", "contextmanager", "LOOK_AWAY", "residual", "stores", "tracked")
+READING = ("read_lines", "messages", "read_wandb")
+
+
 def tracking():
-    return (
-        PREFACE
-        + cells_that_define("TOOLS", "contextmanager", "LOOK_AWAY", "residual", "stores", "tracked")
-        + TRACK
-    )
+    return PREFACE + cells_that_define(*TRACKING, *READING) + TRACK
 
 
 @pytest.mark.slow
