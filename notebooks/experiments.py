@@ -795,6 +795,8 @@ def stores(where):
 
         yield write
 
+    wandb.teardown()  # wait until its service has written everything
+
 
 # %% [markdown]
 # The monitor hands over what the history has. (With `last` the process kills itself behind so many records.)

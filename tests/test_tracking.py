@@ -74,16 +74,18 @@ PREFACE = (
     "import os, sys\nimport numpy as np\nfrom pathlib import Path\nfolder = Path(sys.argv[1])\n"
 )
 TRACK = """
+import time
 from opifex_tutorials.problems.mean_field_games import CosineGame
 from opifex_tutorials.solvers import solve_mfg_pinn
 few = {"hidden": (4,), "points": (6, 4), "steps": 6, "record_every": 2, "tolerance": np.inf}
 with stores(folder) as write:
     solve_mfg_pinn(CosineGame(), seed=0, monitor=tracked(write), **few)
-long, numbers = folder / "long", {n: 1 / (n + 1) for n in range(600)}
+long, numbers = folder / "long", {n: 1 / (n + 1) for n in range(300)}
 long.mkdir()
-with stores(long) as write:  # in several blocks of the file
+with stores(long) as write:  # slowly, and in several blocks of the file
     for n, number in numbers.items():
         write(n, held_out=number)
+        time.sleep(0.01)
 assert read_lines(long) == read_wandb(long) == numbers
 assert list(read_events(long)) == list(numbers)
 """
