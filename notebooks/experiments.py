@@ -52,6 +52,7 @@ os.environ |= {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false"}
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 from opifex_tutorials.plotting import COLORS, LINE_STYLES, MARKERS, show, style
 from opifex_tutorials.results import close_chapter, record
@@ -77,12 +78,16 @@ sizes, counts = np.geomspace(30, 2000, 80), np.geomspace(30, 8000, 80)
 steps = SECONDS / predict(3, *np.meshgrid(sizes, counts))
 figure, axes = plt.subplots(figsize=(6.4, 4))
 axes.grid(visible=False)
-image = axes.pcolormesh(
-    sizes, counts, np.log10(steps), shading="gouraud", rasterized=True
-)
+look = {"shading": "gouraud", "rasterized": True}
+image = axes.pcolormesh(sizes, counts, np.log10(steps), **look)
 levels = [10, 30, 100, 300, 1000]
 lines = axes.contour(sizes, counts, steps, levels, colors="white")
-axes.clabel(lines, fmt="%d steps", fontsize=9)
+diagonal = SECONDS / predict(3, sizes, 5 * sizes)  # labels go there
+spots = np.interp(levels, diagonal[::-1], sizes[::-1])
+edge = [withStroke(linewidth=2, foreground="black")]
+places = {"manual": [(p, 5 * p) for p in spots], "inline": False}
+axes.clabel(lines, fmt="%d", fontsize=10, **places)
+plt.setp([*lines.labelTexts, lines], path_effects=edge)
 axes.plot(count_weights(3, 12), 768, "X", color="white", ms=11, mec="black")
 axes.set(xlabel="parameters P", ylabel="points N", xscale="log", yscale="log")
 bar = figure.colorbar(image, ax=axes, ticks=np.log10(levels))
