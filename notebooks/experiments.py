@@ -754,8 +754,8 @@ show(
 # On the game with less noise the choice is {glue:text}`experiments.gain_less_noise:.2g` times as accurate as the defaults,
 # on the linear-quadratic game {glue:text}`experiments.gain_quadratic:.2g` times (medians; below one the defaults are
 # better). While we wrote this chapter the first was above one in every search. The second was not: two searches chose
-# shallow networks that won there, a third one a deep and narrow network that lost by more than it had won on the
-# ring. So a choice may serve a neighbor; on another kind of game it is a guess. There the same means that chose it can
+# networks of two and of three layers, which won there, a third one a network of four layers, which lost by more than it
+# had won on the ring. So a choice may serve a neighbor; on another kind of game it is a guess. There the same means that chose it can
 # tell: solve once with either, and keep the one of the smaller held-out residual (the table has both).
 
 # %% [markdown]
@@ -1290,6 +1290,9 @@ assert known[-2] > 0.8
 #
 # **`database is locked`.** More workers than a file can serve, or one on a network drive, where SQLite's locks do not
 # work. Raise `patience`, or give Optuna a server: `postgresql://...` in place of `sqlite:///...`.
+#
+# **`database or disk is full`.** The worker ends with this error. When we tried, on a disk made small for it, everything
+# written before was intact; after room was made the study went on.
 #
 # **A trial is `RUNNING` for ever.** Its worker died. Mark it as above, by `study.tell(number, state=TrialState.FAIL)`.
 #
