@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import portable
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "notebooks" / "experiments.ipynb"
 
@@ -235,3 +237,10 @@ def test_a_reader_without_the_tools_gets_the_line_that_installs_them(monkeypatch
     with pytest.raises(ModuleNotFoundError) as failure:
         exec(cells_that_define("TOOLS"), {})
     assert str(failure.value) == "optuna, wandb: pip install 'opifex-tutorials[tracking]'"
+
+
+def test_the_notebook_to_take_away_installs_the_tools():
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    source = portable.first_cell(notebook, "experiments", "https://example.org")["source"]
+    assert "opifex-tutorials[notebook,tracking]" in source
+    assert 'find_spec("optuna") is None' in source

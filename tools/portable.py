@@ -39,7 +39,7 @@ INK, PAPER = "#222222", "#ffffff"
 #: Pixels of a picture for each unit of an SVG, which is 4/3 of a pixel on the page.
 ZOOM = 2.0
 #: Extras that a chapter needs by what it imports, each with a module that shows it is there.
-EXTRAS = {"benchmarks.peers": ("peers", "deepxde")}
+EXTRAS = {"benchmarks.peers": ("peers", "deepxde"), "import optuna": ("tracking", "optuna")}
 
 Notebook = dict[str, Any]
 
