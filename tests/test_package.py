@@ -161,7 +161,7 @@ def size_of(source):
 
 def test_the_package_stays_small():
     sizes = {m: size_of(m.read_text(encoding="utf-8")) for m in MODULES}
-    assert sum(size for size, _ in sizes.values()) <= 5100
+    assert sum(size for size, _ in sizes.values()) <= 5400
     long = {(m.stem, name): n for m, (_, fs) in sizes.items() for name, n in fs.items() if n > 50}
     assert long == {}
 

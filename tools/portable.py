@@ -42,6 +42,7 @@ ZOOM = 2.0
 EXTRAS = {
     "benchmarks.peers": ("peers", "deepxde"),
     "from distributed": ("dask", "distributed"),
+    "import optuna": ("tracking", "optuna"),
 }
 
 Notebook = dict[str, Any]
