@@ -205,14 +205,13 @@ def solve_mfg_pinn(
     many = game.dimension > 1 and formulation in MANY
     if not many:
         validation.refuse(ONLY_MANY, harmonics=harmonics, exploring=exploring)
-    usual = (600, 10, 10) if many else (800 if lifted else 400, 50, 50)
-    asked = zip((steps, record_every), usual, strict=False)
-    steps, record_every = (other if one is None else one for one, other in asked)
-    stay = _multiple(record_every, usual[2]) if resample_every is None else resample_every
-    sampling = sampling or ("gauss" if game.dimension == 1 else "sobol")
-    validation.require_choice("sampling", sampling, ("gauss", "sobol"))
-    every = None if sampling == "gauss" else stay
-    schedule = Schedule(seed, optimizer, steps, record_every, every, tolerance)
+    usual_steps, usual = (600, 10) if many else (800 if lifted else 400, 50)
+    steps = usual_steps if steps is None else steps
+    record_every = usual if record_every is None else record_every
+    every = _multiple(record_every, usual) if resample_every is None else resample_every
+    sampling = _sampling(sampling, game.dimension)
+    new_points = None if sampling == "gauss" else every
+    schedule = Schedule(seed, optimizer, steps, record_every, new_points, tolerance)
     if many or lifted:
         powers = (2 if game.boundary == "exact" else 1) if harmonics is None else harmonics
         setting = Setting(game, powers, lifted)
@@ -221,18 +220,22 @@ def solve_mfg_pinn(
     widths, drawn = untrained(game, formulate, hidden, seed, architecture)
     start = drawn if start is None else _checked_start(start, drawn.size)
     counts = _counts(points, (2 * start.size, 1) if many else NODES[lifted])
+    system: Any = _everywhere(formulate(game), widths, sampling, counts, seed)
     if many:
         new = steps // 6 if exploring is None else require_integer("exploring", exploring, 0, steps)
-        system: Any = _where_the_crowd_is(setting, widths, sampling, counts, new, seed)
-    else:
-        system = _everywhere(formulate(game), widths, sampling, counts, seed)
+        system = _where_the_crowd_is(setting, widths, sampling, counts, new, seed)
     advance = levenberg_marquardt(start, record_every, damping=damping)
     if optimizer != "levenberg_marquardt":
         advance = _gradient_method(start, record_every, optimizer, steps)
-    solution = MfgPinnSolution(game, formulate, widths, start)
-    told = {"sampling": sampling, "points": counts, "exploring": exploring, "damping": damping}
     options: dict[str, Any] = {"clock": clock, "monitor": monitor, "keep_best": many}
-    return train(schedule, solution, advance, system, **options, **told)
+    options |= {"sampling": sampling, "points": counts, "exploring": exploring, "damping": damping}
+    solution = MfgPinnSolution(game, formulate, widths, start)
+    return train(schedule, solution, advance, system, **options)
+
+
+def _sampling(asked: str | None, dimension: int) -> str:
+    usual = "gauss" if dimension == 1 else "sobol"
+    return validation.require_choice("sampling", asked or usual, ("gauss", "sobol"))
 
 
 def _multiple(record_every: int, least: int) -> int:

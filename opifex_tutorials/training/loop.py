@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from opifex_tutorials import validation
 from opifex_tutorials.training import levenberg_marquardt as lm
 from opifex_tutorials.training.checkpoints import resumable
-from opifex_tutorials.training.history import ConvergenceError, Stopwatch
+from opifex_tutorials.training.history import ConvergenceError, History, Stopwatch
 from opifex_tutorials.validation import FloatArray
 
 OPTIMIZERS = ("levenberg_marquardt", "adam", "l_bfgs")
@@ -147,11 +147,16 @@ def train(
     except KeyboardInterrupt:
         raise TrainingInterrupted(replace(solution, parameters=state["parameters"])) from None
     if not state["misfit"] <= schedule.tolerance:
-        full = np.diff([0, *history.steps])[-1] == schedule.record_every
-        end = "" if full else ", after which none lowers the loss"
-        spent = f"{taken} steps of {schedule.optimizer}{end}: tolerance={schedule.tolerance:g}"
-        raise ConvergenceError(f"held-out residual {state['misfit']:.1e} after {spent}", history)
+        raise _failure(schedule, history, state["misfit"])
     return replace(solution, parameters=state["best"])
+
+
+def _failure(schedule: Schedule, history: History, misfit: float) -> ConvergenceError:
+    full = np.diff([0, *history.steps])[-1] == schedule.record_every
+    end = "" if full else ", after which none lowers the loss"
+    spent = f"{history.steps[-1]} steps of {schedule.optimizer}{end}"
+    allowed = f"tolerance={schedule.tolerance:g}"
+    return ConvergenceError(f"held-out residual {misfit:.1e} after {spent}: {allowed}", history)
 
 
 def _squares(system: lm.AnySystem, parameters: FloatArray) -> float:
