@@ -783,9 +783,9 @@ show(
 # {glue:text}`experiments.less_noise_tpe_worst:.1e` and {glue:text}`experiments.quadratic_tpe_worst:.1e`, with our defaults
 # {glue:text}`experiments.less_noise_defaults_worst:.1e` and {glue:text}`experiments.quadratic_defaults_worst:.1e`.
 #
-# While we wrote this chapter the median on the first game was better in each of four searches, but once a seed failed
-# there that did not with our defaults. On the second game three searches won, with networks of two and of three layers;
-# a fourth chose four layers and lost by more than it had won on the ring. So a choice may serve a neighbor; on another
+# While we wrote this chapter the median on the first game was better in every search, but one choice had a seed that
+# failed there, which did not happen with our defaults. On the second game choices of two and of three layers won; one of
+# four layers lost by more than it had won on the ring. So a choice may serve a neighbor; on another
 # kind of game it is a guess. The means that chose it can tell: a seed or a choice that failed has a large held-out
 # residual (in the table). Solve once with either, and keep the one of the smaller residual.
 
