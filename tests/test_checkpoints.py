@@ -598,3 +598,18 @@ def test_the_example_of_the_book_runs_twice(tmp_path, monkeypatch, capsys):
         assert (names.get("solution") or names["model"]) is not None
     assert saved("runs/burgers/0") == [150, 200]
     assert saved("runs/mine/0") == [90, 100]
+
+
+def test_the_order_of_the_sums_is_part_of_the_training_and_devices_are_not(tmp_path):
+    from opifex_tutorials.losses.sharded import Layout
+
+    def solve(layout):
+        with checkpoints(tmp_path):
+            return burgers(steps=20, layout=layout)
+
+    first = solve(Layout(leaves=4, block=16))
+    again = solve(Layout(devices=1, leaves=4, block=16))
+    np.testing.assert_array_equal(first.parameters, again.parameters)
+    for other in (None, Layout(leaves=8, block=16)):
+        with pytest.raises(ValueError, match=r"sums=\(16, 4\), asked"):
+            solve(other)

@@ -145,6 +145,8 @@ def train_pinn(
         advance = _optax(program, parameters, record_every, optimizer, steps)
     solution = PinnSolution(problem, formulate, hidden, points, parameters)
     options: dict[str, Any] = {"clock": clock, "monitor": monitor, "geodesic": geodesic}
+    # A killed run may go on with more devices or fewer: the sums have the same order.
+    options["sums"] = None if layout is None else (layout.block, layout.leaves)
     return train(schedule, solution, advance, system, **options)
 
 
