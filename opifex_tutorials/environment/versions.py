@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from opifex_tutorials.environment.processes import MARK, Record, run_program
 
 #: the module to import, and the name on conda-forge, where it is not the name on PyPI
-MODULES = {"ipython": "IPython", "python": "sys"}
+MODULES = {"ipython": "IPython", "orbax-checkpoint": "orbax.checkpoint", "python": "sys"}
 CONDA_NAMES = {"torch": "pytorch"}
 #: Imports one module, in a Python that has loaded nothing else, and prints what that took.
 IMPORT = f"""
