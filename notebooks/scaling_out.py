@@ -396,10 +396,14 @@ note("step_apart", step_apart, "share of the step", at_most=1e-5)
 # ### In which order?
 #
 # A sum of floating-point numbers depends on its order, in the last digits. Does that matter? Train twice on the same
-# points, in one process; the second time they come in reverse:
-
+# points, in one process; the second time they come in reverse. (Threads of BLAS would share a sum in an order of their
+# own. The solvers of the package use one, and so does this loop.)
 
 # %%
+from threadpoolctl import threadpool_limits
+
+
+@threadpool_limits.wrap(limits=1)
 def follow(system, steps):
     """Return the weights after each step, the first ones included."""
     state = LevenbergMarquardtState(theta)
