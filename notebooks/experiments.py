@@ -28,7 +28,7 @@
 #
 # Five seconds on one core: how well can a network solve the game of {doc}`mfg_pinn` in that time? A larger network, more
 # points, more steps: each might help, and five seconds pay for one of them at the expense of the others
-# ({numref}`fig-steps`). Our defaults were found by hand. Does a search find something better, and is that still better on
+# ({numref}`fig-five-seconds`). Our defaults were found by hand. Does a search find something better, and is that still better on
 # a game that the search has not seen?
 #
 # On the way we do what everybody does who tunes a solver for longer than an afternoon: two processes share one search, one
@@ -73,7 +73,7 @@ def predict(layers, P, N):
     return 2e-3 + 6e-4 * layers + N * P * (4e-8 + 3e-11 * P)
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-steps", "caption": "What five seconds buy: the number of steps of a network with three hidden layers, by its size and the number of points. The cross marks our defaults. Toward the lower left there are many steps of a network that can do little, toward the upper right too few of one that could do much."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-five-seconds", "caption": "What five seconds buy: the number of steps of a network with three hidden layers, by its size and the number of points. The cross marks our defaults. Toward the lower left there are many steps of a network that can do little, toward the upper right too few of one that could do much."}}
 sizes, counts = np.geomspace(30, 2000, 80), np.geomspace(30, 8000, 80)
 steps = SECONDS / predict(3, *np.meshgrid(sizes, counts))
 figure, axes = plt.subplots(figsize=(6.4, 4))
