@@ -483,7 +483,7 @@ def draw_trials(axes, row, trials, color):
             axes.plot(begin + length, row, "X", color=COLORS[4], ms=10)
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-timeline", "caption": "Who did what, and when. Each bar is a trial, each row a process; random search above, TPE below. Dark bars are trials that used their whole budget, light ones were pruned. The bar with a cross is the trial whose worker was killed; the next row is the worker that took its place."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-timeline", "caption": "Who did what, and when. Each bar is a trial, each row a process; random search above, TPE below. Full bars are trials that used their whole budget, faint ones were pruned. The bar with a cross is the trial whose worker was killed; the next row is the worker that took its place."}}
 figure, axes = plt.subplots(figsize=(8.6, 3.6))
 names = []
 for (name, of), color in zip(studies.items(), COLORS, strict=False):

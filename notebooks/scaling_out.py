@@ -831,7 +831,7 @@ def draw_sizes(axes):
     axes.legend()
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strong", "caption": "Strong scaling. Left: time of a step against the number of points on one process and on two, measured (markers) and predicted (lines); they cross where the sum costs what it saves. Right: time on p devices over that on one, for two numbers of points; below the dotted line it pays. Virtual devices (open) gain up to the number of cores and then lose; processes (filled) are two."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strong", "caption": "Strong scaling. Left: time of a step against the number of points on one process and on two, measured (markers) and predicted (lines); they cross where the sum costs what it saves. Right: time on p devices over that on one, for two numbers of points; below the dotted line it pays. Virtual devices (open) share the cores of this machine; processes (filled) are two."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.8))
 draw_sizes(left)
 for k, N in enumerate(POINTS[1:3]):
@@ -849,7 +849,7 @@ show(
     figure,
     alt="Left: two lines of time against points, flat and then rising; that of "
     "two processes is higher at first and lower later. Right: relative time "
-    "against p: it falls for many points up to two and rises for few.",
+    "against p: lower for many points than for few, and flat beyond a few p.",
 )
 
 # %% [markdown]
