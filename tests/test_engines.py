@@ -17,6 +17,8 @@ from opifex_tutorials.training.history import ConvergenceError, History
 # What the workers are started with: other threads and other flags than the caller's.
 ELSEWHERE = {"OMP_NUM_THREADS": "3", "XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
 LOOPBACK = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+# Ray forks, and at once runs another program. JAX, if another test has loaded it, cannot know.
+pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
 EVERYWHERE = pytest.mark.parametrize("engine", ["local", "dask", "ray"], indirect=True)
 
 

@@ -462,7 +462,8 @@ def test_command_on_this_machine():
     versions = report["versions"]
     assert [(v["package"], v["required"], v["optional"]) for v in versions] == wanted
     assert {v["verdict"] for v in versions if not v["optional"]} == {"ok"}
-    assert {v["package"] for v in versions if v["optional"]} == {"lightning", "wandb", "optuna"}
+    tracking = {"lightning", "wandb", "optuna", "tensorboard"}
+    assert {v["package"] for v in versions if v["optional"]} == tracking
     imports = {v["package"]: v for v in versions}
     for framework in ("jax", "torch"):
         assert 0.05 < imports[framework]["seconds"] < 60

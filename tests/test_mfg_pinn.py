@@ -142,7 +142,7 @@ def test_particles_moved_up_the_value_give_a_worse_solution(monkeypatch):
     game, right = LinearQuadraticGame(dimension=3, initial_mean=2.0), Setting.slope
 
     def wrong(*arguments):
-        return lambda t, x: -right(*arguments)(t, x)
+        return -right(*arguments)
 
     good = errors_in_many_dimensions(solve_mfg_pinn(game, **BRIEF))
     monkeypatch.setattr(Setting, "slope", wrong)
