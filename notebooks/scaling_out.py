@@ -880,8 +880,8 @@ whole_memory = 8 * MILLION * P / 1e6
 print(f"{large_memory:.0f} MB in place of {whole_memory:.0f}")
 
 # %% tags=["hide-input"]
-note("whole_memory", whole_memory, "MB")
-note("large_memory", large_memory, "MB")
+note("whole_memory", whole_memory, "MB", at_least=2500)
+note("large_memory", large_memory, "MB", at_most=1000)
 note("large_seconds", large_seconds, "s")
 
 # %% [markdown]
@@ -1119,12 +1119,10 @@ for N in (2**12, 2**18, 2**24):
 rows = [{k.replace(" ", "_"): v for k, v in row.items()} for row in rows]
 best, one, least = on_paper(2**18, P)
 belongs = {"loose": "a prediction, which belongs to the machine"}
-note("best_p", best, "processes", at_least=1, at_most=1024, **belongs)
+note("best_p", best, "processes", at_least=8, **belongs)
 note("best_gain", one / least, "s/s")
 best_small, *_ = on_paper(2**12, P)
-note(
-    "best_p_small", best_small, "processes", at_least=1, at_most=1024, **belongs
-)
+note("best_p_small", best_small, "processes", at_most=256, **belongs)
 Table(
     "Predicted, not measured: seconds", rows, "N P one best_p least gain share"
 )
