@@ -880,8 +880,8 @@ whole_memory = 8 * MILLION * P / 1e6
 print(f"{large_memory:.0f} MB in place of {whole_memory:.0f}")
 
 # %% tags=["hide-input"]
-note("whole_memory", whole_memory, "MB", at_least=2500)
-note("large_memory", large_memory, "MB", at_most=1000)
+note("whole_memory", whole_memory, "MB")
+note("large_memory", large_memory, "MB")
 note("large_seconds", large_seconds, "s")
 
 # %% [markdown]
