@@ -1,8 +1,10 @@
 """A step of Levenberg and Marquardt whose rows are spread: one and two processes, 1 to 8 devices.
 
-``python -m benchmarks.scaling`` prints the seconds of a step, their ratio to one device, and what a
+``python -m benchmarks.scaling`` prints the seconds of a step, their ratio to one core, and what a
 model with three constants, measured in the same run, says; ``largest`` after it, what a step with
-2²⁰ points and more takes, in memory and time.
+2²⁰ points and more takes, in memory and time. Where the operating system can (Linux), processes
+that are compared have a core each: XLA gives independent products to all cores it sees, also for a
+single device.
 """
 
 import json
@@ -17,7 +19,15 @@ import numpy as np
 
 WIDTHS = {373: (12, 12, 12), 1321: (24, 24, 24), 2694: (34, 35, 36)}
 SIZES = [(373, 2**k) for k in (12, 14, 16, 18)] + [(1321, 2**k) for k in (12, 14, 16)]
-LAYOUTS = [(1, 1), (1, 2), (2, 1), (4, 1), (8, 1)]  # devices of a process, processes
+# Devices of a process, processes, and whether each process is kept on a core of its own.
+LAYOUTS = {
+    "1 core": (1, 1, True),
+    "2 processes": (1, 2, True),
+    "1, all cores": (1, 1, False),
+    "2 devices": (2, 1, False),
+    "4 devices": (4, 1, False),
+    "8 devices": (8, 1, False),
+}
 ROUNDS = 2  # of all layouts, one after the other: another load of the machine shows
 LARGEST = [(373, 2**k) for k in (20, 22, 24)] + [(1321, 2**20), (2694, 2**18)]
 
@@ -82,8 +92,11 @@ def timed(run, times=5):
     return min(found)
 
 
-def work(rank, processes, address, sizes, steps):
+def work(rank, processes, address, sizes, steps, own_core):
     """Measure in this process, with the others; the first one prints."""
+    if own_core and hasattr(os, "sched_setaffinity"):  # before XLA counts the cores
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[rank % len(cores)]})
     import jax
 
     from opifex_tutorials.models.precision import enable_float64
@@ -101,7 +114,7 @@ def work(rank, processes, address, sizes, steps):
         print(json.dumps(found))
 
 
-def measure(devices, processes, sizes, steps=2):
+def measure(devices, processes, own_core, sizes, steps=2):
     """Return what the first of some processes measured, with so many steps after a first one."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -111,7 +124,7 @@ def measure(devices, processes, sizes, steps=2):
     environment = {**os.environ, "XLA_FLAGS": flags, "OMP_NUM_THREADS": "1"}
     running = []
     for rank in range(processes):
-        told = json.dumps([rank, processes, address, sizes, steps])
+        told = json.dumps([rank, processes, address, sizes, steps, own_core])
         command = [sys.executable, "-m", "benchmarks.scaling", "work", told]
         running.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE))
     outputs = [process.communicate()[0] for process in running]
@@ -138,11 +151,13 @@ def model(measured):
     """
     cores, c = os.cpu_count() or 1, {p: solve_seconds(p) / p**3 for p, _ in SIZES}
     a, predicted = {}, {}
-    for (parameters, points), seconds in zip(SIZES, measured[1, 1]["steps"], strict=True):
+    for (parameters, points), seconds in zip(SIZES, measured["1 core"]["steps"], strict=True):
         a[parameters] = (seconds - c[parameters] * parameters**3) / (points * parameters**2)
-    for devices, processes in LAYOUTS:
-        together, sums = devices * processes, measured[devices, processes]["sums"]
-        predicted[devices, processes] = [
+    for name, (devices, processes, own_core) in LAYOUTS.items():
+        together, sums = devices * processes, measured[name]["sums"]
+        if together == 1 and not own_core:
+            continue  # how much of a step XLA gives to the other cores, the model does not know
+        predicted[name] = [
             a[P] * N * P**2 / min(together, cores) + (together > 1) * sums[str(P)] + c[P] * P**3
             for P, N in SIZES
         ]
@@ -151,29 +166,29 @@ def model(measured):
 
 def main():
     """Print the table."""
-    rounds = [{way: measure(*way, SIZES) for way in LAYOUTS} for _ in range(ROUNDS)]
+    rounds = [{name: measure(*way, SIZES) for name, way in LAYOUTS.items()} for _ in range(ROUNDS)]
     measured = rounds[0]
-    for way in LAYOUTS:
-        every = [found[way]["steps"] for found in rounds]
-        measured[way]["steps"] = [min(seconds) for seconds in zip(*every, strict=True)]
+    for name in LAYOUTS:
+        every = [found[name]["steps"] for found in rounds]
+        measured[name]["steps"] = [min(seconds) for seconds in zip(*every, strict=True)]
     predicted = model(measured)
-    print("Seconds of a step (ratio to one device; predicted over measured)")
-    print(f"{'P':>6} {'N':>8}", *(f"{f'{p} x {d} devices':>22}" for d, p in LAYOUTS))
+    print("Seconds of a step (ratio to one core; predicted over measured)")
+    print(f"{'P':>6} {'N':>8}", *(f"{name:>22}" for name in LAYOUTS))
     for i, (parameters, points) in enumerate(SIZES):
         cells = []
-        for way in LAYOUTS:
-            seconds, single = (measured[w]["steps"][i] for w in (way, (1, 1)))
-            ratios = f"({seconds / single:.2f}; {predicted[way][i] / seconds:.2f})"
-            cells.append(f"{seconds:8.3f} {ratios:>13}")
+        for name in LAYOUTS:
+            seconds, single = (measured[n]["steps"][i] for n in (name, "1 core"))
+            known = f"{predicted[name][i] / seconds:.2f}" if name in predicted else "-"
+            cells.append(f"{seconds:8.3f} {f'({seconds / single:.2f}; {known})':>13}")
         print(f"{parameters:>6} {points:>8}", *cells)
-    sums = {way: measured[way]["sums"]["373"] for way in LAYOUTS}
-    print("sums of 374² numbers:", *(f"{p} x {d}: {1e3 * s:.2f} ms" for (d, p), s in sums.items()))
+    sums = {name: measured[name]["sums"]["373"] for name in LAYOUTS}
+    print("sums of 374² numbers:", *(f"{name}: {1e3 * s:.2f} ms" for name, s in sums.items()))
 
 
 def largest():
     """Print what large steps take, each in a process of its own."""
     for parameters, points in LARGEST:
-        found = measure(1, 1, [(parameters, points)], steps=0)
+        found = measure(1, 1, False, [(parameters, points)], steps=0)
         jacobian = 8 * parameters * points / 1e9
         print(
             f"P = {parameters}, N = {points}: {found['steps'][0]:.0f} s a step, at most "

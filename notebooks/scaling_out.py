@@ -111,7 +111,7 @@ show(
 #
 # `side_by_side` calls a function for each of some arguments, in one process per core. Here it solves
 # six members of a family of viscosities, and returns for each the weights, the error, and when and where it ran.
-# (What JAX is told here is for later, and has to be told before it starts: eight devices, one thread for each.)
+# (What JAX is told here is for later, and has to be told before it starts: eight devices, one thread for each product.)
 
 # %%
 import os
@@ -495,12 +495,18 @@ print("apart by", np.abs(weights[8] - weights[1]).max())
 # ### Two processes
 #
 # Devices of another process, on this machine or on another one, join when JAX is told where they meet. This is a
-# whole worker: it joins, reads a function, calls it. The first process writes down the result.
+# whole worker: it joins, reads a function, calls it. The first process writes down the result. (Where it is *bound*, it
+# keeps to a core of its own, if the system can do that, as Linux can.)
 
 # %%
 WORKER = """
-import pickle, sys, jax
-rank, processes, meeting, file = sys.argv[1:]
+import os, pickle, sys
+rank, processes, meeting, file, bound = sys.argv[1:]
+if bound and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(rank) % len(cores)]})
+import jax
+jax.config.update("jax_enable_x64", True)
 if int(processes) > 1:
     jax.distributed.initialize(meeting, int(processes), int(rank))
 with open(file, "rb") as call:
@@ -543,7 +549,7 @@ def free_port():
 
 
 # %%
-def on_processes(function, argument, processes=2):
+def on_processes(function, argument, processes=2, bound=False):
     """Call a function in so many processes; return the first one's result."""
     file, meeting = f"{FOLDER}/call", f"127.0.0.1:{free_port()}"
     with open(file, "wb") as call:
@@ -553,6 +559,7 @@ def on_processes(function, argument, processes=2):
     started = []
     for rank in range(processes):
         words = [*command, str(rank), str(processes), meeting, file]
+        words.append("bound" * bound)
         started.append(subprocess.Popen(words, env=ONE_THREAD, **output))
     said = [process.communicate()[0].decode() for process in started]
     if any(process.returncode for process in started):
@@ -668,14 +675,15 @@ def seconds_of_sums(layout, P):
 
 
 # %% [markdown]
-# The sizes: from 256 points, where a step does next to nothing, to 262,144, and one network that is wider.
+# The sizes: from 256 points, where a step does next to nothing, to 262,144, and one network that is wider. Two processes get
+# 8,192 points where one gets 4,096, for a comparison below.
 
 # %%
 from functools import partial
 
 NARROW, WIDE = 16, 32
-POINTS = [2**8, 2**12, 2**17, 2**18]
-SIZES = [*((n, NARROW) for n in POINTS), (2**12, WIDE)]
+POINTS = {1: [2**8, 2**12, 2**17, 2**18], 2: [2**8, 2**13, 2**17, 2**18]}
+SIZES = {p: [*((n, NARROW) for n in POINTS[p]), (2**12, WIDE)] for p in (1, 2)}
 
 
 def parameters_of(width):
@@ -690,15 +698,17 @@ def measure(sizes, layout):
 
 
 # %% [markdown]
-# One process and two, then 2, 4 and 8 virtual devices in this one. Each leaf costs a step some time, so here are no
-# more of them than devices:
+# One process and two, each bound to its core, then 2, 4 and 8 virtual devices in this one. Each leaf costs a step some
+# time, so here are no more of them than devices:
 
 # %%
-processes = {1: measure(SIZES, Layout(devices=1, leaves=1))}
-processes[2] = on_processes(partial(measure, SIZES), Layout(leaves=2))
+processes = {}
+for p in (1, 2):
+    work = partial(measure, SIZES[p])
+    processes[p] = on_processes(work, Layout(leaves=p), p, bound=True)
 virtual = {1: processes[1]}
 for k in (2, 4, 8):
-    virtual[k] = measure(SIZES[1:3], Layout(devices=k, leaves=k))
+    virtual[k] = measure(SIZES[1][2:3], Layout(devices=k, leaves=k))
 
 # %% [markdown]
 # Now the constants. $c$ comes from two solutions with a matrix of its own, $t_0$ from 256 points and $a$ from 131,072, each on
@@ -751,7 +761,7 @@ for kind, runs in (("processes", processes), ("virtual devices", virtual)):
     for p, (seconds, _) in sorted(runs.items()):
         for (N, width), measured in seconds.items():
             predicted = step_time(N, parameters_of(width), p, b[kind], cores)
-            known = p == 1 and (N, width) in (SIZES[0], SIZES[2])
+            known = p == 1 and width == NARROW and N in (2**8, 2**17)
             row = {"kind": kind, "p": p, "N": N, "P": parameters_of(width)}
             row |= {"measured": measured, "predicted": float(predicted)}
             row["ratio"] = row["predicted"] / measured
@@ -802,7 +812,6 @@ show(
 # %%
 crossing = 16 * b["processes"] / a
 speedup = processes[1][0][2**18, NARROW] / processes[2][0][2**18, NARROW]
-weak = processes[2][0][2**18, NARROW] / processes[1][0][2**17, NARROW]
 slower = processes[2][0][2**8, NARROW] / processes[1][0][2**8, NARROW]
 print(
     f"equal at {crossing:.0f} points; at 262,144 {1 / speedup:.2f} of the time"
@@ -812,7 +821,6 @@ print(
 machine = {"at_least": 1, "at_most": 2**17, "loose": "belongs to the machine"}
 note("crossing", crossing, "points", **machine)
 note("two_over_one", 1 / speedup, "s/s")
-note("weak", weak, "s/s")
 note("slower", slower, "s/s")
 
 
@@ -821,26 +829,26 @@ def draw_sizes(axes):
     """Draw time against points, for one process and for two."""
     sizes = np.geomspace(2**7, 2**18)
     for k, p in enumerate((1, 2)):
-        seconds = [processes[p][0][N, NARROW] for N in POINTS]
+        seconds = [processes[p][0][N, NARROW] for N in POINTS[p]]
         look, label = {"color": COLORS[k]}, f"{p} process{'es' * (p > 1)}"
         model = step_time(sizes, P, p, b["processes"])
         axes.loglog(sizes, model, ls=LINE_STYLES[k], **look)
-        axes.plot(POINTS, seconds, MARKERS[k], label=label, **look)
+        axes.plot(POINTS[p], seconds, MARKERS[k], label=label, **look)
     axes.axvline(crossing, color=COLORS[4], ls=":")
     axes.set(xlabel="points N", ylabel="time of a step (s)")
     axes.legend()
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strong", "caption": "Strong scaling. Left: time of a step against the number of points on one process and on two, measured (markers) and predicted (lines); they cross where the sum costs what it saves. Right: time on p devices over that on one, for two numbers of points; below the dotted line it pays. Virtual devices (open) share the cores of this machine; processes (filled) are two."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strong", "caption": "Strong scaling. Left: time of a step against the number of points on one process and on two, measured (markers) and predicted (lines); they cross where the sum costs what it saves. Right: time on p of them over that of one core, for two numbers of points; below the dotted line it pays. Processes (filled) are two; virtual devices (open), for the larger number of points, share the cores of this machine."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.8))
 draw_sizes(left)
-for k, N in enumerate(POINTS[1:3]):
-    one, look = processes[1][0][N, NARROW], {"color": COLORS[k], "ms": 7}
-    shared = [virtual[p][0][N, NARROW] / one for p in (1, 2, 4, 8)]
-    right.plot([1, 2, 4, 8], shared, ls=LINE_STYLES[k], lw=1, **look)
-    look |= {"marker": MARKERS[k], "ls": ""}
-    right.plot([1, 2, 4, 8], shared, mfc="none", label=f"{N:,} points", **look)
-    right.plot(2, processes[2][0][N, NARROW] / one, **look)
+shared = [virtual[p][0][2**17, NARROW] for p in (1, 2, 4, 8)]
+look = {"color": COLORS[1], "mfc": "none", "label": "virtual devices"}
+right.plot((1, 2, 4, 8), np.array(shared) / shared[0], "s-", **look)
+for k, N in enumerate((2**8, 2**17)):
+    one, two = (processes[p][0][N, NARROW] for p in (1, 2))
+    look = {"color": COLORS[k], "ls": LINE_STYLES[k], "marker": MARKERS[k]}
+    right.plot((1, 2), (1, two / one), label=f"{N:,} points", **look)
 right.axhline(1, color=COLORS[4], ls=":")
 right.set(xlabel="devices or processes p", xticks=[1, 2, 4, 8])
 right.set(ylabel="time over that of one", ylim=0)
@@ -849,14 +857,56 @@ show(
     figure,
     alt="Left: two lines of time against points, flat and then rising; that of "
     "two processes is higher at first and lower later. Right: relative time "
-    "against p: lower for many points than for few, and flat beyond a few p.",
+    "against p: below one for many points, and flat beyond a few devices; "
+    "above one for few points.",
 )
 
 # %% [markdown]
 # With 262,144 points two processes take {glue:text}`scaling_out.two_over_one:.2f` of the time of one (*strong
-# scaling*). Twice the points on twice the processes take {glue:text}`scaling_out.weak:.2f` times as long as half of them on
-# one (*weak scaling*). With 256 points two processes take {glue:text}`scaling_out.slower:.1f` times as long as one, and
+# scaling*). With 256 points two processes take {glue:text}`scaling_out.slower:.1f` times as long as one, and
 # by {eq}`eq-crossing` they lose below {glue:text}`scaling_out.crossing:.0f` points.
+#
+# Is one core the rival of two? A single process that is not bound uses both, also with a single device: XLA computes
+# products that do not depend on each other at the same time.
+
+# %%
+most = 2**18, NARROW
+work = partial(seconds_of_steps, [most])
+free = on_processes(work, Layout(leaves=1), 1)[most]
+free_over_one = free / processes[1][0][most]
+two_over_free = processes[2][0][most] / free
+print(f"one process, all cores: {free_over_one:.2f} of the time of one core")
+
+# %% tags=["hide-input"]
+note("free_over_one", free_over_one, "s/s")
+note("two_over_free", two_over_free, "s/s")
+
+# %% [markdown]
+# It takes {glue:text}`scaling_out.free_over_one:.2f` of the time of one core, and two processes on the same two cores
+# {glue:text}`scaling_out.two_over_free:.2f` of *its* time. That is what a second process is worth on this machine. Where the cores of a machine
+# end, only processes are left.
+#
+# *Weak scaling* asks another question: twice the points on twice the processes, so that each has as many as before. Does
+# a step take as long as before?
+
+
+# %%
+def twice(N):
+    """Return the time of 2N points on two over that of N on one."""
+    two, one = processes[2][0][2 * N, NARROW], processes[1][0][N, NARROW]
+    return two / one
+
+
+weak = {N: twice(N) for N in (2**12, 2**17)}
+print({N: round(ratio, 2) for N, ratio in weak.items()})
+
+# %% tags=["hide-input"]
+for name, ratio in zip(("few", "many"), weak.values(), strict=True):
+    note(f"weak_{name}", ratio, "s/s")
+
+# %% [markdown]
+# With 131,072 points for each process a step takes {glue:text}`scaling_out.weak_many:.2f` times as long as on one, with 4,096
+# {glue:text}`scaling_out.weak_few:.2f` times. {numref}`fig-weak`, below, has both beside the model.
 #
 # ### Memory
 #
@@ -968,11 +1018,11 @@ def compare_steps(state):
 
 
 # %% [markdown]
-# Every fifth step of thirty:
+# Every fifth step of the first twenty:
 
 # %%
 state, looks = LevenbergMarquardtState(theta), []
-for step in range(26):
+for step in range(21):
     if step % 5 == 0:
         looks.append((step, *compare_steps(state)))
     state = levenberg_marquardt_step(plain, state)
@@ -982,14 +1032,14 @@ for step, relative, count, apart in looks:
 # %% tags=["hide-input"]
 _, _, counts, aparts = zip(*looks, strict=True)
 note("cg_first", counts[0], "products", at_most=16)
-few_and_many = {"at_least": 500, "at_most": 2600}
+few_and_many = {"at_least": 350, "at_most": 2000}
 note("cg_last", counts[-1], "products", **few_and_many)
 level = "rounding times the condition of the matrix"
 note("cg_apart", max(aparts), RELATIVE, at_most=1e-6, loose=level)
 
 # %% [markdown]
 # The same step, to {glue:text}`scaling_out.cg_apart:.0e` at worst. But look at the number of products: {glue:text}`scaling_out.cg_first:.0f` at
-# first, {glue:text}`scaling_out.cg_last:.0f` after 25 steps. Their number grows as the root of the
+# first, {glue:text}`scaling_out.cg_last:.0f` after 20 steps. Their number grows as the root of the
 # condition of the damped matrix, roughly $(\lambda_{\max} / \lambda)^{1/2}$, and Levenberg–Marquardt lowers
 # $\lambda$ as fast as it can ({numref}`fig-cg`).
 #
@@ -1069,7 +1119,7 @@ def long_run(last):
 
 
 # %% [markdown]
-# It is started twice. The second time nothing kills it:
+# It is started twice, in a process of its own and then here, where nothing kills it:
 
 # %%
 try:
@@ -1078,7 +1128,7 @@ except RuntimeError:
     saved = sorted(os.listdir(f"{FOLDER}/long_run/0"))
     print("killed; saved at steps", *saved)
 
-resumed = on_processes(long_run, None, 1)
+resumed = long_run(None)
 resumed_apart = np.abs(resumed - forward[-1]).max()
 print("apart from the run that nobody killed:", resumed_apart)
 
@@ -1161,6 +1211,33 @@ show(
 )
 
 # %% [markdown]
+# {numref}`fig-weak` has the other question. By {eq}`eq-step-time` weak scaling loses no more than the sum, which grows as
+# $\log_2 p$, and no model of this kind can say what it loses by waiting for the slowest of a thousand.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-weak", "caption": "Weak scaling: the time of a step when each process has the same number of points, relative to one process. Left: two processes of this machine, measured (markers) and predicted (line). Right: predicted, not measured, for a network of 10 Gbit/s. The fewer points each process has, the more of a step is the sum."}}
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.6))
+sizes = np.geomspace(2**7, 2**18)
+model = step_time(2 * sizes, P, 2, b["processes"]) / step_time(sizes, P, 1, 0)
+left.semilogx(sizes, model, label="predicted")
+left.plot([*weak], [*weak.values()], "o", color=COLORS[1], label="measured")
+left.set(xlabel="points of each process", ylabel="time over that of one")
+left.legend()
+for k, N in enumerate((2**8, 2**12, 2**17)):
+    look = {"color": COLORS[k], "ls": LINE_STYLES[k], "label": f"{N:,} points"}
+    every = step_time(N * several, P, several, b["network"])
+    right.semilogx(several, every / every[0], **look)
+right.set(xlabel="processes p", ylabel="predicted, over that of one")
+right.legend(fontsize=10)
+for axes in (left, right):
+    axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
+show(
+    figure,
+    alt="Left: a line that falls toward one with the number of points, with "
+    "two markers near it. Right: three lines that rise with the logarithm of "
+    "the number of processes, the lower the more points each has.",
+)
+
+# %% [markdown]
 # A prediction is worth as much as its assumptions. Here they are that every core is like ours and none waits for another, that points cost
 # the same everywhere, and that the network gives all of its bandwidth to us. A cluster will be slower than this, and its GPUs change $a$ by orders of magnitude
 # and with it every number in the table. What stays is the procedure: measure the four constants where you are, with the cells above.
@@ -1184,7 +1261,7 @@ show(
 #
 # - **More runs** first: nothing is exchanged, one line changes the engine, and the results are the same bits.
 # - **More points** pay from {glue:text}`scaling_out.crossing:.0f` points on here; below that a second process
-#   makes a step slower. Memory is no reason, blocks are enough.
+#   makes a step slower. Within a machine, first let one process use all cores. Memory is no reason, blocks are enough.
 # - **More parameters** are another method. Up to some ten thousand the matrix is the better one; beyond, conjugate gradients, and fewer digits.
 # - And if a classical solver exists, none of the three. For this problem one does:
 
@@ -1378,7 +1455,7 @@ assert products["earlier"] > products["none"]
 # started before. Restart the kernel and set it first.
 #
 # **Two processes are slower than one.** Threads: give each process one, by `OMP_NUM_THREADS` and by the XLA flag in the first
-# cell. Or there are too few points, see {eq}`eq-crossing`.
+# cell, and see whether the one had all cores to itself: bind each process to a core to compare. Or there are too few points, see {eq}`eq-crossing`.
 #
 # **The results differ in the last digits.** Another number of leaves, another block, or several threads on a device: each
 # changes the order of the sums.
