@@ -29,7 +29,7 @@ test: $(VENV)/ready  ## lint, types, pairs, unit tests, every notebook, the rend
 	$(BOOK) check
 	$(PYTHON) -m pytest tests --ignore=tests/rendered -n 2 --dist=loadfile --junitxml=_build/reports/unit.xml
 	$(BOOK) book
-	$(PYTHON) -m pytest tests/rendered --junitxml=_build/reports/rendered.xml
+	$(PYTHON) -m pytest tests/rendered -n 2 --dist=loadfile --junitxml=_build/reports/rendered.xml
 	@$(BOOK) summary
 
 lab: $(VENV)/lab  ## open the book in JupyterLab, where its markup is rendered

@@ -778,9 +778,9 @@ show(
 # {glue:text}`experiments.less_noise_tpe_worst:.1e` and {glue:text}`experiments.quadratic_tpe_worst:.1e`, with our defaults
 # {glue:text}`experiments.less_noise_defaults_worst:.1e` and {glue:text}`experiments.quadratic_defaults_worst:.1e`.
 #
-# While we wrote this chapter the median on the first game was better in every search, but one choice had a seed that
-# failed there, which did not happen with our defaults. On the second game choices of two and of three layers won; one of
-# four layers lost by more than it had won on the ring. So a choice may serve a neighbor; on another
+# Which choice a search ends with is in part luck, and these two numbers with it: while we wrote this chapter we have seen
+# choices that won on both games, and others of which a seed failed, or all of them lost on the second game by more than they
+# had won on the ring. With our defaults we saw no seed fail. So a choice may serve a neighbor; on another
 # kind of game it is a guess. The means that chose it can tell: a seed or a choice that failed has a large held-out
 # residual (in the table). Solve once with either, and keep the one of the smaller residual.
 
