@@ -28,9 +28,9 @@
 #
 # One process is not enough any more. What will more of them buy? That depends on what you need more of:
 # runs, points or parameters. {numref}`fig-three-ways` has the three, and each grows along another edge of
-# the same picture. This chapter does each of them with two processes, on one machine, and measures what a
-# step costs there. From that it predicts, on paper, what 1,024 processes would do, and where they would be
-# slower than one.
+# the same picture. This chapter does the first two with two processes, on one machine, and measures what a
+# step costs there. From that it predicts, on paper, what up to 1,024 processes would do, and from where on more of
+# them make a step slower.
 
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
@@ -49,6 +49,9 @@ def block(axes, x, y, width, height, text="", color=0, **look):
     axes.text(*middle, text, ha="center", va="center", fontsize=11)
 
 
+arrow = {"arrowprops": {"arrowstyle": "->", "color": COLORS[4], "lw": 1.3}}
+
+
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-three-ways", "caption": "The question: what do you need more of? Each rectangle is the Jacobian of a training, a row for each point and a column for each parameter. More runs: more rectangles, which need nothing of each other. More points: it grows downward and is cut into rows; one sum joins the parts. More parameters: it grows sideways, and the square matrix that a step solves grows as the square."}}
 figure, axes = plt.subplots(figsize=(8, 3.4))
 axes.set(xlim=(0, 13.5), ylim=(0, 6.6))
@@ -58,10 +61,10 @@ for k in range(3):
 axes.text(4.5, 4, "…", fontsize=16)
 for k in range(4):
     block(axes, 6.4, 0.6 + 1.12 * k, 1, 1.0, f"$J_{4 - k}$", color=1)
-axes.annotate("", (8.6, 2.8), (7.6, 2.8), arrowprops={"arrowstyle": "->"})
+axes.annotate("", (8.6, 2.8), (7.6, 2.8), **arrow)
 block(axes, 8.7, 2.3, 1, 1, "$J^TJ$", color=1)
 block(axes, 11, 3, 2.2, 2, "$J$", color=2)
-axes.annotate("", (12.1, 2.4), (12.1, 2.9), arrowprops={"arrowstyle": "->"})
+axes.annotate("", (12.1, 2.4), (12.1, 2.9), **arrow)
 block(axes, 11, 0.1, 2.2, 2.2, "$J^TJ$", color=2)
 for x, text in (
     (2.3, "more runs"),
@@ -81,7 +84,7 @@ show(
 #
 # - which of the three you need, and what each costs;
 # - to send many runs to another engine, by one line;
-# - to spread the rows of a Jacobian over devices and processes, with one sum a step;
+# - to spread the rows of a Jacobian over devices and processes, with one large sum a step;
 # - a model of a step's time, its constants measured, and how well it predicts;
 # - where more processes make a step slower;
 # - what replaces a matrix that is too large, and where that loses;
@@ -193,14 +196,14 @@ note("runs_error", worst, L2, at_most=2.5e-5)
 
 # %% [markdown]
 # They are equal. Of a cluster that is elsewhere only the address changes: `Client("tcp://…")` in place of the two
-# lines that start one here. {numref}`fig-who-did-what` has the times. A worker first imports and compiles, for $s$
-# seconds; then a run takes $t$ seconds. If $R$ runs meet $p$ workers, the whole takes
+# lines that start one here. {numref}`fig-who-did-what` has the times. The scheduler starts, and a worker first imports and
+# compiles: $s$ seconds together. Then a run takes $t$ seconds. If $R$ runs meet $p$ workers, the whole takes
 #
 # $$
 # T(p) = s + t \lceil R / p \rceil .
 # $$ (eq-runs)
 #
-# Both constants are in the records, and {eq}`eq-runs` leaves out that runs differ:
+# Both constants come from these very runs, so that this tests {eq}`eq-runs` only, which leaves out that runs differ:
 
 # %%
 stamps = sorted([run[2] for run in there], key=lambda stamp: stamp[1])
@@ -209,7 +212,7 @@ each = float(np.median(lengths))
 start = stamps[0][2] - started - each
 predicted = start + each * np.ceil(len(FAMILY) / 2)
 took = max(end for *_, end in stamps) - started
-print(f"predicted {predicted:.1f} s, took {took:.1f} s")
+print(f"by the formula {predicted:.1f} s, took {took:.1f} s")
 
 # %% tags=["hide-input"]
 note("runs_start", start, "s")
@@ -239,9 +242,8 @@ show(
 )
 
 # %% [markdown]
-# Starting a worker costs as much as {glue:text}`scaling_out.runs_start_in_runs:.0f` of these runs. So few workers that live long
-# serve short runs better than many, and the time of the longest run is the least there is. That is all there is to
-# say about more runs. What a cluster needs besides is at the end of this chapter.
+# Starting a worker costs as much as {glue:text}`scaling_out.runs_start_in_runs:.0f` of these runs. So a worker should live
+# long: start it once and give it many runs. More workers shorten the whole, but never below one start and one run. What a cluster needs besides is at the end of this chapter.
 
 # %% tags=["hide-input"]
 note("runs_start_in_runs", start / each, "s/s")
@@ -260,12 +262,11 @@ note("runs_start_in_runs", start / each, "s/s")
 # $P$ parameters. Then every device takes the same step, from the same numbers, so that nobody has to tell it to the others
 # ({numref}`fig-rows`).
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-rows", "caption": "A step on four devices. Each has a share of the points, forms its rows of the Jacobian and its own Gram matrix. One sum of these small matrices (all-reduce) is all that is exchanged; then all solve the same equations and hold the same weights again."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-rows", "caption": "A step on four devices. Each has a share of the points, forms its rows of the Jacobian and its own Gram matrix. One sum of these small matrices (all-reduce) is exchanged; then all solve the same equations and hold the same weights again. A second-order step adds a sum of P numbers and the loss."}}
 figure, axes = plt.subplots(figsize=(8.4, 3.6))
 axes.set(xlim=(0, 17), ylim=(0, 7.2))
 axes.axis("off")
 axes.text(0.1, 6.6, "points")
-arrow = {"arrowprops": {"arrowstyle": "->", "color": COLORS[4], "lw": 1.3}}
 for k in range(4):
     y = 4.9 - 1.55 * k
     block(axes, 0.1, y, 2, 1.1, f"share {k + 1}", color=4)
@@ -440,9 +441,9 @@ print(
 note("drift", drift[-1], RELATIVE, at_least=1e-9, loose="rounding, amplified")
 note("dense_error", error, L2, at_most=6e-5)
 change = abs(error_reversed - error) / error
-note("drift_of_error", change, RELATIVE, at_most=0.05, loose="two digits")
+note("drift_of_error", change, RELATIVE, at_most=5e-3, loose="two digits")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-drift", "caption": "Rounding, amplified: the relative distance between the weights of two trainings that differ in the order of their points only (solid). Both are equally right: the error of either against the exact solution (dashed) is the same to two digits. A tree of sums that does not depend on the number of devices keeps the distance at zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-drift", "caption": "Rounding, amplified: the relative distance between the weights of two trainings that differ in the order of their points only (solid). Both are equally right: the error against the exact solution (dashed, of the first) ends equal to two digits. Between numbers of devices a fixed tree of sums keeps the distance at zero."}}
 figure, axes = plt.subplots()
 axes.semilogy(range(1, 51), drift[1:], label="weights, one to the other")
 watched = range(0, 51, 5)
@@ -518,7 +519,7 @@ if rank == "0":
 """
 
 # %% [markdown]
-# Starting some of them, each with one thread, is what a cluster does for you. Here we do it:
+# Starting some of them is what a cluster does for you. Here we do it, each with one thread of BLAS:
 
 # %%
 import pickle
@@ -585,11 +586,11 @@ for name, key in (("eight_devices", 8), ("two_processes", "two processes")):
 sharded_error = error_of(weights["two processes"])
 note("sharded_error", sharded_error, L2, at_most=6e-5)
 same = abs(sharded_error - error) / error
-note("sharded_to_dense", same, RELATIVE, at_most=0.05, loose="two digits")
+note("sharded_to_dense", same, RELATIVE, at_most=5e-3, loose="two digits")
 
 # %% [markdown]
 # Fifty steps, one device, eight, two processes: the weights are apart by
-# {glue:text}`scaling_out.eight_devices_apart:.0e` and {glue:text}`scaling_out.two_processes_apart:.0e`. The error
+# {glue:text}`scaling_out.eight_devices_apart:.1g` and {glue:text}`scaling_out.two_processes_apart:.1g`. The error
 # against the exact solution, {glue:text}`scaling_out.sharded_error:.1e`, is that of the whole Jacobian,
 # {glue:text}`scaling_out.dense_error:.1e`, to two digits.
 #
@@ -606,7 +607,8 @@ note("sharded_to_dense", same, RELATIVE, at_most=0.05, loose="two digits")
 # ($\log_2 p$, because the tree of sums has so many levels.) For $p$ *virtual* devices on $q$ cores, the first term is
 # divided by $\min(p, q)$ only.
 #
-# Each of the four constants is measured by itself, where it is nearly alone; then the model has to predict the rest. A step
+# Three of the four constants are measured where they are nearly alone, and $t_0$ is what they leave of a small step; then the
+# model has to predict the rest. A step
 # is timed without the search for the damping: from equal weights, so that each does the same work.
 
 
@@ -727,7 +729,7 @@ def solve_twice(size):
 
 
 # %% [markdown]
-# Each from what it dominates:
+# In this order:
 
 # %%
 few, many = processes[1][0][2**8, NARROW], processes[1][0][2**17, NARROW]
@@ -770,13 +772,15 @@ for kind, runs in (("processes", processes), ("virtual devices", virtual)):
 ratios = [row["ratio"] for row in rows]
 note("ratio_least", min(ratios), "s/s")
 note("ratio_most", max(ratios), "s/s")
+times = [row["measured"] for row in rows]
+note("times_apart", max(times) / min(times), "s/s")
 columns = "kind p N P measured predicted ratio"
 Table("Seconds of a step, measured and predicted", rows, columns)
 
 # %% [markdown]
 # {numref}`fig-predicted` has all of them but the two that gave the constants. The model is off by a factor between
 # {glue:text}`scaling_out.ratio_least:.2f` and {glue:text}`scaling_out.ratio_most:.2f`, over sizes whose times differ by
-# three orders of magnitude.
+# a factor of {glue:text}`scaling_out.times_apart:.0f`.
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-predicted", "caption": "A step's time, predicted against measured, for all sizes of the table: processes (filled) and virtual devices (open), their number beside them. On the line both are equal; dashed: half and twice as much."}}
 figure, axes = plt.subplots(figsize=(6.4, 4.4))
@@ -789,13 +793,14 @@ for row in rows:
     look = {"color": COLORS[0 if own else 1], "ls": "", "ms": 7}
     look |= {"marker": "o" if own else "s", "mfc": None if own else "none"}
     axes.plot(row["measured"], row["predicted"], **look)
-    at = row["measured"] * 1.08, row["predicted"] * 0.86
+    below = 1 if own else 0.75 ** (np.log2(row["p"]))  # their points are close
+    at = row["measured"] * 1.08, row["predicted"] * 0.86 * below
     axes.text(*at, row["p"], fontsize=9)
 axes.set(xlabel="measured (s)", ylabel="predicted (s)")
 show(
     figure,
-    alt="A cloud of points along the diagonal, over three orders of magnitude, "
-    "between two dashed lines beside it.",
+    alt="A cloud of points along the diagonal, over more than two orders of "
+    "magnitude, between two dashed lines beside it.",
 )
 
 # %% [markdown]
@@ -839,7 +844,7 @@ def draw_sizes(axes):
     axes.legend()
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strong", "caption": "Strong scaling. Left: time of a step against the number of points on one process and on two, measured (markers) and predicted (lines); they cross where the sum costs what it saves. Right: time on p of them over that of one core, for two numbers of points; below the dotted line it pays. Processes (filled) are two; virtual devices (open), for the larger number of points, share the cores of this machine."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-strong", "caption": "Strong scaling. Left: time of a step against the number of points on one process and on two, measured (markers) and predicted (lines); they cross where the sum costs what it saves. Right: time on p of them over that of one core, for two numbers of points; below the dotted line it is faster. Processes (filled) are two; virtual devices (open), for the larger number of points, share the cores of this machine."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.8))
 draw_sizes(left)
 shared = [virtual[p][0][2**17, NARROW] for p in (1, 2, 4, 8)]
@@ -875,16 +880,19 @@ work = partial(seconds_of_steps, [most])
 free = on_processes(work, Layout(leaves=1), 1)[most]
 free_over_one = free / processes[1][0][most]
 two_over_free = processes[2][0][most] / free
+two_over_virtual = processes[2][0][SIZES[1][2]] / virtual[8][0][SIZES[1][2]]
 print(f"one process, all cores: {free_over_one:.2f} of the time of one core")
 
 # %% tags=["hide-input"]
 note("free_over_one", free_over_one, "s/s")
 note("two_over_free", two_over_free, "s/s")
+note("two_over_virtual", two_over_virtual, "s/s")
 
 # %% [markdown]
 # It takes {glue:text}`scaling_out.free_over_one:.2f` of the time of one core, and two processes on the same two cores
-# {glue:text}`scaling_out.two_over_free:.2f` of *its* time. That is what a second process is worth on this machine. Where the cores of a machine
-# end, only processes are left.
+# {glue:text}`scaling_out.two_over_free:.2f` of *its* time. Eight virtual devices in one process come closer still: with 131,072 points two
+# processes take {glue:text}`scaling_out.two_over_virtual:.2f` of their time. So within a machine a second process is worth little. Where the
+# cores of a machine end, only processes are left.
 #
 # *Weak scaling* asks another question: twice the points on twice the processes, so that each has as many as before. Does
 # a step take as long as before?
@@ -910,7 +918,7 @@ for name, ratio in zip(("few", "many"), weak.values(), strict=True):
 #
 # ### Memory
 #
-# The whole Jacobian has $8 N P$ bytes, a block of it as many as you like, at almost the same speed. A million points
+# The whole Jacobian has $8 N P$ bytes, a block of it as many as you like. A million points
 # (2²⁰), in a process of its own, which tells how much memory it ever had:
 
 # %%
@@ -935,14 +943,14 @@ note("large_memory", large_memory, "MB")
 note("large_seconds", large_seconds, "s")
 
 # %% [markdown]
-# {glue:text}`scaling_out.large_memory:.0f` MB, most of it JAX and what it compiled, where the Jacobian alone would take
+# {glue:text}`scaling_out.large_memory:.0f` MB for the whole process, JAX included, where the Jacobian alone would take
 # {glue:text}`scaling_out.whole_memory:.0f` MB. So memory is no reason for more processes, as far as points are concerned;
 # time is: {glue:text}`scaling_out.large_seconds:.0f` s for this first step, compilation included.
 #
 # ## More parameters
 #
-# More processes do not help here. Each holds the matrix, $8P^2$ bytes, and solves with it, $c P^3$ seconds, and both
-# terms of {eq}`eq-step-time` stay whatever $p$ is. Ten thousand parameters make a matrix of 800 MB, and a hundred thousand one of 80 GB. (Libraries such as
+# More processes shrink neither the memory nor the time of the solution: each holds the matrix, $8P^2$ bytes, and solves with
+# it, $c P^3$ seconds, whatever $p$ is. Ten thousand parameters make a matrix of 800 MB, and a hundred thousand one of 80 GB. (Libraries such as
 # ScaLAPACK spread it over machines; none is used here.) What replaces it is never to form it.
 #
 # *Conjugate gradients* {cite}`hestenes1952` solve with a symmetric positive definite matrix by products with it, and a product needs no
@@ -1041,7 +1049,7 @@ note("cg_apart", max(aparts), RELATIVE, at_most=1e-6, loose=level)
 # The same step, to {glue:text}`scaling_out.cg_apart:.0e` at worst. But look at the number of products: {glue:text}`scaling_out.cg_first:.0f` at
 # first, {glue:text}`scaling_out.cg_last:.0f` after 20 steps. Their number grows as the root of the
 # condition of the damped matrix, roughly $(\lambda_{\max} / \lambda)^{1/2}$, and Levenberg–Marquardt lowers
-# $\lambda$ as fast as it can ({numref}`fig-cg`).
+# $\lambda$ as long as its steps succeed ({numref}`fig-cg`).
 #
 # How many may it take? A product by {eq}`eq-matrix-free` costs time in proportion to $N P$. The other way costs $a N P^2 + c P^3$. Their
 # quotient, the number of products that one factorization is worth, grows with $P$ at least in proportion:
@@ -1064,6 +1072,8 @@ for size, number in zip(many_parameters, worth, strict=True):
 # %% tags=["hide-input"]
 note("worth_narrow", worth[0], "s/s")
 note("worth_wide", worth[-1], "s/s")
+note("matrix_gain", counts[-1] / worth[0], "s/s")
+assert counts[-1] > 10 * worth[0]  # the verdict on small networks
 exactly = {"at_least": 9793, "at_most": 9793}
 note("largest_network", many_parameters[-1], "parameters", **exactly)
 
@@ -1082,18 +1092,18 @@ right.set(xlabel="parameters P", ylabel="products")
 right.legend()
 show(
     figure,
-    alt="Left: points that rise from right to left, on a dashed line. Right: "
-    "a rising line of products against parameters, between two horizontal "
-    "lines, of which it crosses the lower one at the left.",
+    alt="Left: points that rise from right to left, near a dashed line; the "
+    "first lies above it. Right: a rising line of products against "
+    "parameters, and two horizontal lines.",
 )
 
 # %% [markdown]
 # With {glue:text}`scaling_out.largest_network:.0f` parameters a factorization is worth {glue:text}`scaling_out.worth_wide:.0f` products, with 353 it is worth
-# {glue:text}`scaling_out.worth_narrow:.0f`. So conjugate gradients win while the damping is large, at the start of a training of a
-# large network, and lose where digits are made. Cut short they give another direction, still one of descent, and an
-# optimizer of first order in the end. An exercise tries what is usually recommended against it, and fails.
-# For networks that fit, as all in this book, the matrix is the better tool; beyond some ten thousand parameters there
-# is no choice, and fewer digits to expect.
+# {glue:text}`scaling_out.worth_narrow:.0f`. So for the small network, whose products were counted, the matrix is the better tool at the
+# last of these steps by a factor of {glue:text}`scaling_out.matrix_gain:.0f`, and the more so the further the damping falls. For the large one
+# conjugate gradients would still win there, if it needed no more products, which was not measured. Where the matrix does not fit
+# there is no choice. Cut short, conjugate gradients give another direction, still one of descent: after a single product, that of
+# the gradient. An exercise tries what is usually recommended against so many products, and fails.
 #
 # ## A run that must survive
 #
@@ -1105,12 +1115,15 @@ import signal
 
 from opifex_tutorials.training.checkpoints import checkpoints
 
+watched = []
+
 
 def long_run(last):
     """Train for fifty steps with checkpoints; die at one of them."""
 
     def watch(solution):
-        if solution.history.steps[-1] == last:
+        watched.append(solution.history.steps[-1])
+        if watched[-1] == last:
             os.kill(os.getpid(), signal.SIGKILL)
         return 0.0
 
@@ -1127,18 +1140,22 @@ try:
 except RuntimeError:
     saved = sorted(os.listdir(f"{FOLDER}/long_run/0"))
     print("killed; saved at steps", *saved)
+else:
+    raise AssertionError("nobody was killed")
 
 resumed = long_run(None)
 resumed_apart = np.abs(resumed - forward[-1]).max()
-print("apart from the run that nobody killed:", resumed_apart)
+print("went on to steps", *watched, "and is apart by", resumed_apart)
 
 # %% tags=["hide-input"]
 equal = {"at_most": 0, "loose": "yes or no: equal to the last bit"}
 note("resumed_apart", resumed_apart, "difference", **equal)
+thirty = {"at_least": 30, "at_most": 30}
+note("resumed_at", watched[0], "steps", **thirty)
 
 # %% [markdown]
-# The resumed run ends with the same weights as the one of {numref}`fig-drift` that nobody killed, to the last bit. All trainings of this book can be resumed like this, those
-# in PyTorch and those with a `Layout` too.
+# The resumed run did not repeat the first twenty steps, and ends with the same weights as the one of {numref}`fig-drift` that nobody killed, to the last bit. All trainings
+# of this book can be resumed like this, those in PyTorch and those with a `Layout` too (a meta-training if it is done by `in_parts`).
 #
 # ## On paper: up to 1,024
 #
@@ -1173,18 +1190,20 @@ note("best_p", best, "processes", at_least=8, **belongs)
 note("best_gain", one / least, "s/s")
 best_small, *_ = on_paper(2**12, P)
 note("best_p_small", best_small, "processes", at_most=256, **belongs)
+solution_share = c * 9793**3 / on_paper(2**12, 9793)[2]
+note("solution_share", solution_share, "share", at_least=0.3, **belongs)
 Table(
     "Predicted, not measured: seconds", rows, "N P one best_p least gain share"
 )
 
 # %% [markdown]
 # *One* and *least* are the predicted seconds of a step on one process and on the best number of them, *gain* is their quotient, and *share* what
-# each process contributes to it. {numref}`fig-paper` draws the first column. Two things limit the gain. The sum grows with $p$, and so there is a best
-# number: of those looked at {glue:text}`scaling_out.best_p_small:.0f` for 4,096 points, {glue:text}`scaling_out.best_p:.0f` for
-# 262,144, where a step becomes {glue:text}`scaling_out.best_gain:.0f` times as fast. And what all repeat, $c P^3$, does not shrink: with ten
-# thousand parameters it is nearly all that is left.
+# each process contributes to it. {numref}`fig-paper` draws the rows of 353 parameters. Two things limit the gain. The sum grows with $p$, and so there is a best
+# number: of those looked at, up to 1,024, {glue:text}`scaling_out.best_p_small:.0f` for 4,096 points, {glue:text}`scaling_out.best_p:.0f` for
+# 262,144, where a step becomes {glue:text}`scaling_out.best_gain:.0f` times as fast. And what all repeat, $c P^3$, does not shrink: with 9,793
+# parameters and 4,096 points it is {glue:text}`scaling_out.solution_share:.0%` of the step on the best number of processes.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-paper", "caption": "Predicted, not measured. Left: time of a step with 353 parameters against the number of processes, for a network of 10 Gbit/s; the marker is at the best number, beyond it a step gets slower. Right: the largest number of processes each of which still does half of the work it does alone, against the number of points, for three numbers of parameters. Of a small network the constant part of a step is repeated everywhere, of a large one the solution of its equations."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-paper", "caption": "Predicted, not measured. Left: time of a step with 353 parameters against the number of processes, for a network of 10 Gbit/s; the marker is at the best of the numbers looked at; where there are more, a step gets slower again. Right: the largest number of processes each of which still does half of the work it does alone, against the number of points, for three numbers of parameters. Of a small network the constant part of a step is repeated everywhere, of a large one the solution of its equations."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.8))
 for k, N in enumerate((2**12, 2**18, 2**24)):
     look, label = {"color": COLORS[k], "ls": LINE_STYLES[k]}, f"{N:,} points"
@@ -1205,9 +1224,10 @@ right.set(xlabel="points N", ylabel="useful processes")
 right.legend(fontsize=10)
 show(
     figure,
-    alt="Left: three lines of time against processes; each falls and then "
-    "turns upward, at a marker that lies farther right for more points. Right: "
-    "three rising lines, the lower the more parameters.",
+    alt="Left: three lines of time against processes. The lowest falls to a "
+    "marker and then rises; the others fall longer, to markers farther right. "
+    "Right: three rising lines up to the largest number looked at, two nearly "
+    "on each other, the third, of the most parameters, below.",
 )
 
 # %% [markdown]
@@ -1239,7 +1259,7 @@ show(
 
 # %% [markdown]
 # A prediction is worth as much as its assumptions. Here they are that every core is like ours and none waits for another, that points cost
-# the same everywhere, and that the network gives all of its bandwidth to us. A cluster will be slower than this, and its GPUs change $a$ by orders of magnitude
+# the same everywhere, and that the network gives all of its bandwidth to us. A cluster may well be slower than this, and GPUs change $a$
 # and with it every number in the table. What stays is the procedure: measure the four constants where you are, with the cells above.
 #
 # ## On a real cluster
@@ -1260,9 +1280,10 @@ show(
 # ## The verdict
 #
 # - **More runs** first: nothing is exchanged, one line changes the engine, and the results are the same bits.
-# - **More points** pay from {glue:text}`scaling_out.crossing:.0f` points on here; below that a second process
-#   makes a step slower. Within a machine, first let one process use all cores. Memory is no reason, blocks are enough.
-# - **More parameters** are another method. Up to some ten thousand the matrix is the better one; beyond, conjugate gradients, and fewer digits.
+# - **More points**: by the model two processes are faster than one core from {glue:text}`scaling_out.crossing:.0f` points on
+#   here; below that a second process makes a step slower. Within a machine, first let one process use all cores. Memory is no reason, blocks are enough.
+# - **More parameters** are another method. With some hundreds the matrix is the better one; where it does not fit, conjugate gradients, which
+#   need more products the further the damping falls.
 # - And if a classical solver exists, none of the three. For this problem one does:
 
 # %%
@@ -1276,9 +1297,10 @@ print(f"spectral, one core: {grid_error:.0e} in {grid_seconds:.2f} s")
 # %% tags=["hide-input"]
 note("grid_error", grid_error, L2, at_most=2.5e-8)
 note("grid_seconds", grid_seconds, "s")
+assert grid_seconds < start  # of the first workers
 
 # %% [markdown]
-# It takes less time than starting a second process.
+# It takes less time than the start of a worker.
 #
 # ## Results
 #
@@ -1397,7 +1419,7 @@ for N in (2**12, 2**18, 2**24):
 # :class: dropdown
 # ````
 #
-# None of the three. The diagonal makes it worse, a fourth of the points changes next to nothing, and the matrix of five steps before is the worst of all. A
+# None of the three. The diagonal makes it worse, a fourth of the points changes little, and the matrix of five steps before makes it worse, too. A
 # preconditioner has to be right where the matrix is nearly singular, and that is where these
 # differ from it: in the many directions in which the residuals hardly change.
 

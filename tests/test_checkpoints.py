@@ -95,26 +95,29 @@ def branch():
     return solve_branch(Circle, members, np.array([1.3, 0.5]), first_steps=3, steps=10)
 
 
-def own_loop_in_jax():
-    """A loop of blocks, as of a meta-training: any pytree, here with a state of Optax."""
+def meta():
+    """Any pytree, with a state of Optax; in the first round it compiles."""
     import jax
     import jax.numpy as jnp
 
     from opifex_tutorials.models.precision import enable_float64
-    from opifex_tutorials.training.gradient import adam, compile_block
+    from opifex_tutorials.training.gradient import adam
+    from opifex_tutorials.training.meta_learning import Task, in_parts, meta_training, reptile
+    from opifex_tutorials.training.meta_learning import gradient_steps as steps
 
     enable_float64()  # as the other trainings of this process may have done
-    optimizer = adam(60)
+    adapt = steps(lambda p, x: jnp.sum((p["w"] - x * p["b"][0]) ** 2), adam(3), 3)
     start = {"w": jnp.arange(3.0), "b": (jnp.ones(()), None)}
-    block = compile_block(lambda p, x: jnp.sum((p["w"] - x * p["b"][0]) ** 2), optimizer, 10)
-    state = {"parameters": start, "optimizer": optimizer.init(start), "losses": []}
-    for done in resumable(range(0, 60, 10), "blocks", lambda: {"start": start}, state):
-        data = jax.random.normal(jax.random.fold_in(jax.random.key(0), done), (3,))
-        found = block(state["parameters"], state["optimizer"], data)
-        state |= dict(zip(("parameters", "optimizer"), found, strict=True))
-        state["losses"].append(float(found[0]["w"].sum()))
-    leaves = jax.tree.leaves(state["parameters"])
-    return Result(np.concatenate([np.ravel(leaf) for leaf in leaves]), state["losses"])
+
+    def sample(key):
+        return Task(*(jax.random.normal(k, (2, 3)) for k in jax.random.split(key)))
+
+    loss = lambda p, x: jnp.sum((p["w"] - x) ** 2)  # noqa: E731
+    train = meta_training(reptile(loss, adapt), adam(60), sample, 10)
+    shape = {"steps": 60, "part": 10}
+    learned, losses, _ = in_parts(train, adam(60), start, jax.random.key(0), **shape)
+    leaves = [*jax.tree.leaves(learned), losses]
+    return Result(np.concatenate([np.ravel(leaf) for leaf in leaves]), None)
 
 
 def own_loop_in_torch():
@@ -153,7 +156,7 @@ KINDS = {
     "hybrid": hybrid,
     "boundary": boundary,
     "branch": branch,
-    "own loop in JAX": own_loop_in_jax,
+    "meta-training": meta,
     "own loop in PyTorch": own_loop_in_torch,
 }
 

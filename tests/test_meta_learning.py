@@ -25,6 +25,7 @@ from opifex_tutorials.training.meta_learning import (
     Task,
     gradient_steps,
     head_only,
+    in_parts,
     levenberg_marquardt_steps,
     maml,
     meta_sgd_steps,
@@ -236,6 +237,28 @@ def test_meta_training_samples_new_tasks_in_every_step():
         START, jax.random.key(0)
     )[1]
     assert len(np.unique(losses)) == 5
+
+
+def test_a_meta_training_in_parts_is_the_same_training():
+    def sample(key):
+        c = jax.random.normal(key, (4, 2))
+        return Task(c, c + 1)
+
+    def trained(steps):
+        meta_gradient = maml(quadratic, gradient_steps(quadratic, optax.sgd(0.1), 2))
+        return meta_training(meta_gradient, optax.adam(0.1), sample, steps)
+
+    start, key = START, jax.random.key(3)
+    learned, losses, state = trained(6)(start, key)
+    asked = {"steps": 6, "part": 2}
+    found = in_parts(trained(2), optax.adam(0.1), start, key, **asked)
+    np.testing.assert_array_equal(found[0], learned)
+    assert found[1] == losses.tolist()
+    assert int(found[2].steps) == int(state.steps) == 6
+    with pytest.raises(ValueError, match="part=2: allowed is 3, the steps of train"):
+        in_parts(trained(3), optax.adam(0.1), start, key, **asked)
+    with pytest.raises(ValueError, match="steps=5: allowed are multiples of 2"):
+        in_parts(trained(2), optax.adam(0.1), start, key, steps=5, part=2)
 
 
 FAMILIES = {

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
 
 from opifex_tutorials.losses.sharded import Layout, compiled, summed
+from opifex_tutorials.training.checkpoints import resumable
 from opifex_tutorials.training.gradient import compile_block
 from opifex_tutorials.validation import require_between, require_integer, require_multiple
 
@@ -221,6 +223,47 @@ def meta_training(
         return learned, losses, MetaState(done + steps, kept)
 
     return jax.jit(train) if mesh is None else compiled(mesh, train)
+
+
+def in_parts(
+    train: MetaTraining,
+    optimizer: Optimizer,
+    start: Parameters,
+    key: jax.Array,
+    *,
+    steps: int,
+    part: int,
+) -> tuple[Parameters, list[float], MetaState]:
+    """Do a long meta-training as calls of a short one, so that checkpoints can save it in between.
+
+    Args:
+        train: of :func:`meta_training`, with ``part`` steps.
+        optimizer: the one that ``train`` was made with.
+        start: to learn from.
+        key: of ``train``.
+        steps: of all calls, a multiple of ``part``.
+        part: steps of one call.
+
+    Returns:
+        The learned start, the mean loss of every step, and the state, as of one long training.
+
+    Raises:
+        ValueError: for a bad argument, or a ``train`` of another number of steps.
+    """
+    require_multiple("steps", steps, require_integer("part", part, 1, 10**6))
+    first, losses = MetaState(jnp.asarray(0), optimizer.init(start)), list[float]()
+    state = {"learned": start, "state": first, "losses": losses}
+
+    def asked() -> dict[str, Any]:
+        flat, bits = ravel_pytree(start)[0], jax.random.key_data(key)
+        return {"start": np.asarray(flat), "key": np.asarray(bits)}
+
+    for _ in resumable(range(0, steps, part), "meta-training", asked, state):
+        state["learned"], found, state["state"] = train(state["learned"], key, state["state"])
+        if len(found) != part:
+            raise ValueError(f"part={part}: allowed is {len(found)}, the steps of train")
+        losses.extend(found.tolist())
+    return state["learned"], losses, state["state"]
 
 
 def _spread_mean(
