@@ -995,11 +995,11 @@ def conjugate_gradients(product, right, tolerance=1e-10, most=3000):
 
 
 # %% [markdown]
-# Follow a training by Cholesky's factors, and at some of its steps solve the same equations without a matrix. Half the points
+# Follow a training by Cholesky's factors, and at some of its steps solve the same equations without a matrix. A quarter of the points
 # are enough here.
 
 # %%
-FEWER = 2048
+FEWER = 1024
 small = Program(burgers_layer, problem, FEWER, (NARROW, NARROW))
 [fewer] = small.sample(problem, (0, 0))
 plain, times_gram = System(small, problem, (fewer,)), matrix_free(small, fewer)
@@ -1040,7 +1040,7 @@ for step, relative, count, apart in looks:
 # %% tags=["hide-input"]
 _, _, counts, aparts = zip(*looks, strict=True)
 note("cg_first", counts[0], "products", at_most=16)
-few_and_many = {"at_least": 350, "at_most": 2000}
+few_and_many = {"at_least": 250, "at_most": 1600}
 note("cg_last", counts[-1], "products", **few_and_many)
 level = "rounding times the condition of the matrix"
 note("cg_apart", max(aparts), RELATIVE, at_most=1e-6, loose=level)
