@@ -748,8 +748,9 @@ for key, g in (("less_noise", "less noise"), ("quadratic", "linear-quadratic")):
         )
         record(f"experiments.{key}_{name.lower()}_worst", most, **bound)
 seen = np.ravel([*moved.measure(QUANTITIES["held_out_residual"]).values()])
-fails = np.ravel([errors[case] for case in cases]) > 1e-3
-assert not fails.any() or seen[fails].min() > seen[~fails].max()
+off = np.ravel([errors[case] for case in cases])
+fails, right = seen[off > 1e-2], seen[off < 1e-4]
+assert len(fails) == 0 or fails.min() > right.max()
 moved.table("Five seeds: median, and [least, most]", **QUANTITIES)
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-transfer", "caption": "Errors of five seeds with our defaults and with the choice that TPE made, on the game it was tuned on and on two others; a bar marks the median."}}
@@ -783,7 +784,8 @@ show(
 #
 # Which choice a search ends with is in part luck, and these two numbers with it: run the chapter again, and they change. So
 # a choice may serve a neighbor; on another kind of game it is a guess. The held-out residual (in the table) tells a seed
-# that failed from one that did not. Between two small residuals it can choose wrongly.
+# that failed, by more than one percent, from one that is right to four digits. Between two small residuals it can choose
+# wrongly.
 
 # %% [markdown]
 # ## Records
