@@ -112,7 +112,9 @@ def meta():
     def sample(key):
         return Task(*(jax.random.normal(k, (2, 3)) for k in jax.random.split(key)))
 
-    loss = lambda p, x: jnp.sum((p["w"] - x) ** 2)  # noqa: E731
+    def loss(p, x):
+        return jnp.sum((p["w"] - x) ** 2)
+
     train = meta_training(reptile(loss, adapt), adam(60), sample, 10)
     shape = {"steps": 60, "part": 10}
     learned, losses, _ = in_parts(train, adam(60), start, jax.random.key(0), **shape)

@@ -204,7 +204,10 @@ def test_an_accepted_step_is_that_of_the_package(toy):
 
 def test_the_damping_grows_until_a_step_helps_and_shrinks_then(toy):
     theta, damping, path = np.array([0.1, 0.1]), 1e-6, [[0.1, 0.1]]
-    loss = lambda p: np.mean(np.square(toy.residuals(p)))  # noqa: E731
+
+    def loss(p):
+        return np.mean(np.square(toy.residuals(p)))
+
     for _ in range(20):
         r, jacobian = toy.linearize(theta)
         trial = theta - np.linalg.solve(jacobian.T @ jacobian + damping * np.eye(2), jacobian.T @ r)

@@ -106,11 +106,12 @@ def summed(mesh: Mesh, of_block: Callable[..., jax.Array]) -> Callable[..., jax.
             sums = jax.lax.psum(sums, axis)
         return sums[0]
 
-    every, each = PartitionSpec(), PartitionSpec(mesh.axis_names)
+    same, own = PartitionSpec(), PartitionSpec(mesh.axis_names)
     # Unchecked: otherwise a derivative with respect to what is known would be summed over the
     # devices within each block.
-    options = {"in_specs": (each, every), "out_specs": every, "check_vma": False}
-    return jax.shard_map(on_device, mesh=mesh, **options)  # type: ignore[call-overload]
+    return jax.shard_map(
+        on_device, mesh=mesh, in_specs=(own, same), out_specs=same, check_vma=False
+    )
 
 
 def compiled(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
