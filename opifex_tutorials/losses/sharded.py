@@ -88,7 +88,7 @@ def summed(mesh: Mesh, of_block: Callable[..., jax.Array]) -> Callable[..., jax.
             blocks are counted by two more axes in front: the leaves, and the blocks of each.
     """
 
-    def on_device(blocks: Any, known: tuple[Any, ...]) -> jax.Array:
+    def local(blocks: Any, known: tuple[Any, ...]) -> jax.Array:
         def add(total: jax.Array, block: Any) -> tuple[jax.Array, None]:
             # What is inside does not mix with what is around, which depends on the devices.
             inputs = jax.lax.optimization_barrier((block, *known))
@@ -109,9 +109,7 @@ def summed(mesh: Mesh, of_block: Callable[..., jax.Array]) -> Callable[..., jax.
     same, own = PartitionSpec(), PartitionSpec(mesh.axis_names)
     # Unchecked: otherwise a derivative with respect to what is known would be summed over the
     # devices within each block.
-    return jax.shard_map(
-        on_device, mesh=mesh, in_specs=(own, same), out_specs=same, check_vma=False
-    )
+    return jax.shard_map(local, mesh=mesh, in_specs=(own, same), out_specs=same, check_vma=False)
 
 
 def compiled(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
